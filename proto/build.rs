@@ -40,7 +40,7 @@ mod grpc {
         let mut bare = set.clone();
         bare.file.iter_mut().for_each(|file| file.source_code_info = None);
         std::fs::write(out.join("all.bin"), bare.encode_to_vec())?;
-        tonic_prost_build::configure().bytes(".tandem").compile_fds(set)?;
+        tonic_prost_build::configure().bytes(".tandem").btree_map(".tandem").compile_fds(set)?;
         Ok(())
     }
 

@@ -1,18 +1,25 @@
 //! The contract between Tandem's processes, and the value types they share.
 //!
-//! The value types ([`ids`], [`money`], [`quantity`], [`vendor`], [`reason`], [`page`]) are always here and know
+//! The value types ([`ids`], [`money`], [`quantity`], [`item`], [`day`], [`settlement`], [`vendor`],
+//! [`reason`], [`page`]) are always here and know
 //! neither gRPC nor a database, so that rules and vendor adapters can use them. The generated messages, clients and
 //! servers are behind the feature `grpc`.
 
+pub mod day;
 pub mod ids;
+pub mod item;
 pub mod money;
+pub mod names;
 pub mod page;
 pub mod quantity;
 pub mod reason;
+pub mod settlement;
 pub mod vendor;
 
 #[cfg(feature = "grpc")]
 pub mod access;
+#[cfg(feature = "grpc")]
+pub mod convert;
 
 /// Generated messages, clients and servers of `tandem.common.v1`.
 #[cfg(feature = "grpc")]

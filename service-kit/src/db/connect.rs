@@ -1,0 +1,187 @@
+//! Opens a database with the settings without which acknowledged work could be lost.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode, SqlxPostgresConnector,
+    SqlxSqliteConnector, TransactionOptions, TransactionTrait as _,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, PgPool, SqliteConnection};
+
+use super::{StoreError, Tx};
+use crate::config::DatabaseSection;
+use crate::outbox::Wake;
+
+/// How long a SQLite statement waits for another process's lock (`reliability.md` 4.3).
+const SQLITE_BUSY: Duration = Duration::from_secs(5);
+/// How long to wait for SQLite's one writer: longer than for PostgreSQL, because all changes queue there.
+const SQLITE_ACQUIRE: Duration = Duration::from_secs(5);
+/// SQLite connections that only read: a page cache each, so few.
+const SQLITE_READERS: u32 = 4;
+/// A PostgreSQL connection that was idle for longer is tested before use (`dependencies.md` 4, pitfall 4).
+const IDLE_TEST: Duration = Duration::from_secs(30);
+/// Prepared statements kept per connection: the services have a few hundred texts, migrations aside.
+const STATEMENTS: usize = 256;
+
+/// An open database: where changes go, and where reads that need no lock go. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// For changes: SQLite's one writer, or PostgreSQL's pool.
+    pub write: DatabaseConnection,
+    /// For reads that follow no lock: SQLite's read-only pool, or PostgreSQL's pool (the primary, so that a service
+    /// reads what it wrote).
+    pub read: DatabaseConnection,
+    wake: Wake,
+    connections: u32,
+}
+
+impl Database {
+    /// Opens the database of a `sqlite:` or `postgres:` URL.
+    ///
+    /// Fails when the URL is neither, or when the first connection cannot be made.
+    pub async fn connect(section: &DatabaseSection) -> Result<Database, StoreError> {
+        if section.url.starts_with("sqlite:") {
+            sqlite(section).await
+        } else if section.url.starts_with("postgres:") || section.url.starts_with("postgresql:") {
+            postgres(section).await
+        } else {
+            Err(bad_url("the database URL must start with sqlite: or postgres:"))
+        }
+    }
+
+    /// Begins a transaction: `BEGIN IMMEDIATE` on SQLite, READ COMMITTED on PostgreSQL.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        // Taking the write lock at once keeps SQLite from failing half-way when a read becomes a write.
+        let mode = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        Ok(Tx::new(self.write.begin_with_options(options).await?, self.wake.clone()))
+    }
+
+    /// Which engine this is.
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// PostgreSQL's pool, for hot paths that send one statement at a time; `None` on SQLite.
+    ///
+    /// A transaction opened here would be without [`Tx`]'s protection: use it for single statements only.
+    pub fn postgres_pool(&self) -> Option<&PgPool> {
+        (self.backend() == DbBackend::Postgres).then(|| self.write.get_postgres_connection_pool())
+    }
+
+    /// Wakes the relay of this process when outgoing messages were committed.
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// How many connections there are at most: the measure for admission (`reliability.md` 5.3).
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Closes every connection, after what is running.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.read.close().await?;
+        self.write.close().await?;
+        Ok(())
+    }
+}
+
+fn bad_url(text: &str) -> StoreError {
+    StoreError::Unavailable(Arc::new(DbErr::Conn(RuntimeErr::Internal(text.to_owned()))))
+}
+
+async fn sqlite(section: &DatabaseSection) -> Result<Database, StoreError> {
+    let options = SqliteConnectOptions::from_str(&section.url)?;
+    if section.url.contains(":memory:") || section.url.contains("mode=memory") {
+        return Err(bad_url(
+            "a SQLite database must be a file: in memory every connection would see its own",
+        ));
+    }
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY)
+        .statement_cache_capacity(STATEMENTS);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(SQLITE_ACQUIRE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .after_release(|connection, _| sound(connection))
+        .connect_with(options.clone())
+        .await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(section.max_connections.clamp(1, SQLITE_READERS))
+        .acquire_timeout(SQLITE_ACQUIRE)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.read_only(true).create_if_missing(false));
+    Ok(Database {
+        write: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
+        read: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
+        wake: Wake::default(),
+        // The writer is one, but a SQLite change takes far less than a millisecond, so more may queue for it.
+        connections: section.max_connections.max(1),
+    })
+}
+
+/// Says whether a released connection may be used again (`reliability.md` 4.2).
+///
+/// The ping makes a queued roll-back happen first. On disk-full SQLite has rolled back by itself, the queued roll-back
+/// fails and the driver's depth stays at 1: every later "transaction" would be a savepoint that is never committed.
+fn sound(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async move {
+        connection.ping().await?;
+        let sound = !connection.is_in_transaction();
+        if !sound {
+            tracing::warn!("closing a database connection whose transaction did not end");
+        }
+        Ok(sound)
+    })
+}
+
+async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
+    let mut options = PgConnectOptions::from_str(&section.url)?
+        .application_name("tandem")
+        .statement_cache_capacity(STATEMENTS)
+        .options([
+            ("statement_timeout", "3s"),
+            ("lock_timeout", "1s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+        ]);
+    if let Some(password) = &section.password {
+        let secret = password.resolve().map_err(|error| bad_url(&error.to_string()))?;
+        options = options.password(secrecy::ExposeSecret::expose_secret(&secret));
+    }
+    let connections = section.max_connections.max(1);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_millis(section.acquire_timeout_ms))
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if connection.is_in_transaction() {
+                    return Ok(false);
+                }
+                if metadata.idle_for > IDLE_TEST {
+                    return Ok(connection.ping().await.is_ok());
+                }
+                Ok(true)
+            })
+        })
+        // No release hook as on SQLite: the driver's own ping on release flushes a queued roll-back, and closes the
+        // connection when it fails; another round trip would only keep the connection away for longer.
+        .connect_with(options)
+        .await?;
+    let write = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+    Ok(Database { read: write.clone(), write, wake: Wake::default(), connections })
+}

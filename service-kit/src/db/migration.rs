@@ -1,0 +1,91 @@
+//! The tables this crate keeps.
+
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use sea_orm_migration::prelude::async_trait;
+use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+pub(super) fn all() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(KitTables)]
+}
+
+/// Request log, outbox, verification codes, leases and the health probe.
+struct KitTables;
+
+impl MigrationName for KitTables {
+    fn name(&self) -> &str {
+        "kit_0001_tables"
+    }
+}
+
+/// `BYTES` stands for the engine's type of bytes.
+const TABLES: &[&str] = &[
+    "CREATE TABLE request_log (
+        principal TEXT NOT NULL,
+        method TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        digest BYTES NOT NULL,
+        reply BYTES,
+        created_at BIGINT NOT NULL,
+        PRIMARY KEY (principal, method, request_id)
+    )",
+    "CREATE INDEX request_log_created_at ON request_log (created_at)",
+    // `seq` grows within an aggregate, so that its messages leave in order although ids come from several processes.
+    // `state` is tandem.common.v1.OutboxState: 1 pending, 2 delivered, 3 quarantined.
+    "CREATE TABLE outbox (
+        id TEXT NOT NULL PRIMARY KEY,
+        topic TEXT NOT NULL,
+        aggregate_id TEXT NOT NULL,
+        seq BIGINT NOT NULL,
+        dedupe_key TEXT UNIQUE,
+        payload BYTES NOT NULL,
+        traceparent TEXT,
+        state INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        available_at BIGINT NOT NULL,
+        claimed_by TEXT,
+        claimed_until BIGINT,
+        last_error TEXT,
+        created_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX outbox_due ON outbox (available_at, id) WHERE state = 1",
+    "CREATE INDEX outbox_order ON outbox (aggregate_id, seq)",
+    "CREATE INDEX outbox_pending_order ON outbox (aggregate_id, seq, id) WHERE state = 1",
+    "CREATE INDEX outbox_quarantined ON outbox (id) WHERE state = 3",
+    "CREATE INDEX outbox_created_at ON outbox (created_at) WHERE state = 2",
+    "CREATE TABLE verification_code (
+        purpose TEXT NOT NULL,
+        address TEXT NOT NULL,
+        salt BYTES NOT NULL,
+        digest BYTES NOT NULL,
+        tries INTEGER NOT NULL,
+        issued_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        redeemed_at BIGINT,
+        PRIMARY KEY (purpose, address)
+    )",
+    "CREATE INDEX verification_code_expires_at ON verification_code (expires_at)",
+    "CREATE TABLE lease (
+        name TEXT NOT NULL PRIMARY KEY,
+        holder TEXT NOT NULL,
+        held_until BIGINT NOT NULL
+    )",
+    "CREATE TABLE health_probe (
+        name TEXT NOT NULL PRIMARY KEY,
+        probed_at BIGINT NOT NULL
+    )",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for KitTables {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let bytes = if manager.get_database_backend() == DbBackend::Postgres { "BYTEA" } else { "BLOB" };
+        for table in TABLES {
+            manager.get_connection().execute_unprepared(&table.replace("BYTES", bytes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
+        Err(DbErr::Migration("what was acknowledged is never dropped".to_owned()))
+    }
+}

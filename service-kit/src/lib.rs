@@ -1,0 +1,28 @@
+//! What every process of Tandem needs to start, to be seen and to be trusted. It knows nothing of billing.
+//!
+//! - Starting: [`config`], [`telemetry`], [`shutdown`], [`server`], [`metrics_http`].
+//! - Being trusted: [`identity`], [`password`], [`verification`], [`fault`], [`validate`].
+//! - Keeping what was acknowledged: [`db`], [`request_log`], [`outbox`], [`worker`], [`lease`], [`singleton`].
+//! - Time and chance are handed in: [`clock`], [`fresh`].
+
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod fault;
+pub mod fresh;
+pub mod health;
+pub mod identity;
+pub mod lease;
+pub mod mail;
+pub mod metrics_http;
+pub mod outbox;
+pub mod password;
+pub mod peer;
+pub mod request_log;
+pub mod server;
+pub mod shutdown;
+pub mod singleton;
+pub mod telemetry;
+pub mod validate;
+pub mod verification;
+pub mod worker;
