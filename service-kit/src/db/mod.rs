@@ -70,8 +70,8 @@ pub fn get_time(
     Timestamp::from_microsecond(micros).map_err(|_| StoreError::Corrupt { table, column })
 }
 
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod tests;

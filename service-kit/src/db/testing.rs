@@ -1,18 +1,24 @@
-//! Databases for tests: a SQLite file and a PostgreSQL database of their own, with this crate's tables.
+//! Databases for tests: a SQLite file and a PostgreSQL database of their own. Only in tests and behind the feature
+//! `testing`, for the tests of other crates.
 
 use std::ops::Deref;
 
+#[cfg(test)]
 use secrecy::SecretString;
+use sea_orm_migration::MigrationTrait;
 use sqlx::{Connection as _, Executor as _};
 
-use super::{Database, migrations, run};
+#[cfg(test)]
+use super::migrations;
+use super::{Database, run};
 use crate::config::DatabaseSection;
 use crate::fresh::fresh_uuid;
 
 /// A database that is removed when the test ends.
-pub(crate) struct TestDatabase {
+pub struct TestDatabase {
     db: Database,
-    pub(crate) section: DatabaseSection,
+    /// How it is reached, to open it again.
+    pub section: DatabaseSection,
     _folder: Option<tempfile::TempDir>,
     drop: Option<(String, String)>,
 }
@@ -29,7 +35,7 @@ impl Drop for TestDatabase {
         let Some((server, name)) = self.drop.take() else { return };
         // A runtime of its own, because the test's may be single-threaded and busy with this very drop.
         let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a database for a test");
             runtime.block_on(async {
                 let mut connection = sqlx::PgConnection::connect(&server).await?;
                 let text = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
@@ -40,41 +46,59 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Both engines, with this crate's tables.
+/// Makes the steps that a database is migrated by.
+pub type Steps = fn() -> Vec<Box<dyn MigrationTrait>>;
+
+/// Both engines, with the tables of `steps`.
+pub async fn both_with(name: &str, steps: Steps) -> [TestDatabase; 2] {
+    [sqlite_with(steps).await, postgres_with(name, steps).await]
+}
+
+#[cfg(test)]
 pub(crate) async fn both(name: &str) -> [TestDatabase; 2] {
-    [sqlite().await, postgres(name).await]
+    both_with(name, migrations).await
+}
+
+#[cfg(test)]
+pub(crate) async fn sqlite() -> TestDatabase {
+    sqlite_with(migrations).await
+}
+
+#[cfg(test)]
+pub(crate) async fn postgres(name: &str) -> TestDatabase {
+    postgres_with(name, migrations).await
 }
 
 /// A SQLite file.
-pub(crate) async fn sqlite() -> TestDatabase {
-    let folder = tempfile::tempdir().unwrap();
+pub async fn sqlite_with(steps: Steps) -> TestDatabase {
+    let folder = tempfile::tempdir().expect("a database for a test");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let section = DatabaseSection { url, max_connections: 4, ..DatabaseSection::default() };
-    let db = Database::connect(&section).await.unwrap();
-    run(&db, migrations()).await.unwrap();
+    let db = Database::connect(&section).await.expect("a database for a test");
+    run(&db, steps()).await.expect("a database for a test");
     TestDatabase { db, section, _folder: Some(folder), drop: None }
 }
 
 /// A PostgreSQL database on the server of `TANDEM_TEST_POSTGRES`.
-pub(crate) async fn postgres(name: &str) -> TestDatabase {
+pub async fn postgres_with(name: &str, steps: Steps) -> TestDatabase {
     let server = std::env::var("TANDEM_TEST_POSTGRES")
         .unwrap_or_else(|_| "postgres://root@127.0.0.1:5432/postgres".to_owned());
     let name = format!("kit_{name}_{}", fresh_uuid().simple());
-    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(&server).await.expect("a database for a test");
+    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database for a test");
     let (base, query) =
         server.split_once('?').map_or((server.as_str(), None), |(base, query)| (base, Some(query)));
-    let base = base.rsplit_once('/').unwrap().0;
+    let base = base.rsplit_once('/').expect("a database for a test").0;
     let url = format!("{base}/{name}{}", query.map(|query| format!("?{query}")).unwrap_or_default());
     // Tests run side by side on few cores: a connection may take longer than in service.
     let section =
         DatabaseSection { url, max_connections: 8, acquire_timeout_ms: 10_000, ..DatabaseSection::default() };
-    let db = Database::connect(&section).await.unwrap();
-    run(&db, migrations()).await.unwrap();
+    let db = Database::connect(&section).await.expect("a database for a test");
+    run(&db, steps()).await.expect("a database for a test");
     TestDatabase { db, section, _folder: None, drop: Some((server, name)) }
 }
 
-/// A secret of a test.
+#[cfg(test)]
 pub(crate) fn secret(text: &str) -> SecretString {
     SecretString::from(text.to_owned())
 }

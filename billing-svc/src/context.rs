@@ -1,0 +1,44 @@
+//! What operations need beside their input.
+
+use std::collections::BTreeMap;
+
+use tandem_proto::marketplace::v1::marketplace_gateway_service_client::MarketplaceGatewayServiceClient;
+use tandem_proto::vendor::Vendor;
+use tandem_service_kit::clock::SharedClock;
+use tandem_service_kit::db::Database;
+use tandem_service_kit::peer::PeerChannel;
+
+use crate::config::VendorRules;
+use crate::mail::Letterhead;
+
+/// The gateway, as Billing calls it.
+pub type Gateway = MarketplaceGatewayServiceClient<PeerChannel>;
+
+/// The database, the time, the vendors' rules, the letterhead of mails and the way to the gateway.
+pub struct Context {
+    /// Billing's database.
+    pub db: Database,
+    /// The business time.
+    pub clock: SharedClock,
+    /// How vendors differ.
+    pub vendors: BTreeMap<Vendor, VendorRules>,
+    /// Who mails are from.
+    pub letterhead: Letterhead,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// Wakes the loops of this process when there is work for them.
+    pub wakes: Wakes,
+}
+
+/// Wakes for the loops of this process; missing one only costs the poll's wait.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// New events for the feed.
+    pub feed: std::sync::Arc<tokio::sync::Notify>,
+    /// Metering records to be sent.
+    pub metering: std::sync::Arc<tokio::sync::Notify>,
+    /// Closed days to be billed.
+    pub billing: std::sync::Arc<tokio::sync::Notify>,
+    /// Recorded marketplace events to be applied.
+    pub inbox: std::sync::Arc<tokio::sync::Notify>,
+}

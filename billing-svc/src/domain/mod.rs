@@ -1,0 +1,14 @@
+//! The rules, as functions from facts to decisions.
+//!
+//! Nothing here is async, knows a database or gRPC, or reads the clock: time comes in as an argument.
+
+pub mod account;
+pub mod bill;
+pub mod binding;
+pub mod deduction;
+pub mod event;
+pub mod ledger;
+pub mod metering;
+pub mod price;
+pub mod standing;
+pub mod subscription;

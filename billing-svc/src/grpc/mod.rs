@@ -1,0 +1,34 @@
+//! The services, thin: check the call, run the operation, answer.
+
+pub mod account;
+pub mod bill;
+pub mod binding;
+mod convert_bill;
+mod convert_marketplace;
+pub mod event;
+pub mod marketplace;
+pub mod price;
+pub mod usage;
+pub mod wallet;
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use tandem_proto::page::Page;
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::validate;
+
+/// Reads a request's page fields; `parts` is how many parts the list's key has.
+fn page(size: i32, token: &str, parts: usize) -> Result<Page, Fault> {
+    Page::from_request(size, token, parts).map_err(|error| Fault::field("page_token", error.to_string()))
+}
+
+/// Reads an id that may be left out.
+fn optional<T: FromStr<Err: Display>>(field: &str, value: &str) -> Result<Option<T>, Fault> {
+    if value.is_empty() { Ok(None) } else { validate::parse(field, value).map(Some) }
+}
+
+/// An enum's value that has to be given.
+fn named<T>(field: &str, value: Option<T>) -> Result<T, Fault> {
+    value.ok_or_else(|| Fault::field(field, "is required, and must be a value of its enum"))
+}

@@ -1,0 +1,176 @@
+//! The mails of Billing: what they say, in the reader's language, under the name of whoever runs the service.
+//!
+//! Texts are files in `templates`, the first line of each is the subject. Nothing here sends.
+
+mod template;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sha2::{Digest as _, Sha256};
+use tandem_proto::settlement::{Language, SettlementMethod};
+use tandem_proto::vendor::Vendor;
+use tandem_service_kit::config::MailSection;
+use tandem_service_kit::mail::{self, Mail};
+use tandem_service_kit::outbox::Outgoing;
+
+/// Most entries of a list in one mail: as many as somebody reads.
+const LISTED_MAX: usize = 100;
+
+/// Who mails are from.
+#[derive(Debug, Clone)]
+pub struct Letterhead {
+    brand: String,
+    support: String,
+    portal: String,
+    domain: String,
+}
+
+impl Letterhead {
+    /// Takes it from the configuration.
+    pub fn new(section: &MailSection) -> Letterhead {
+        Letterhead {
+            brand: section.brand_name.clone(),
+            support: section.support_address.clone(),
+            portal: section.portal_url.clone(),
+            domain: section.message_id_domain.clone(),
+        }
+    }
+}
+
+/// A bill, as a mail tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedBill {
+    /// The usage day.
+    pub day: String,
+    /// The workspace's name.
+    pub workspace: String,
+    /// The amount.
+    pub payable: String,
+    /// What was paid at once.
+    pub paid: String,
+    /// What is owed.
+    pub arrears: String,
+}
+
+/// What a mail says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Letter {
+    /// A code that proves control of an account.
+    VerificationCode {
+        /// Whose account.
+        username: String,
+        /// Six digits.
+        code: String,
+        /// How long it is good.
+        minutes: i64,
+    },
+    /// A billing account was made.
+    Welcome {
+        /// Its name.
+        username: String,
+        /// Its company.
+        company: String,
+    },
+    /// Bills were issued.
+    BillsIssued {
+        /// Which.
+        bills: Vec<IssuedBill>,
+    },
+    /// An account owes something since now.
+    ArrearsStarted {
+        /// How much.
+        amount: String,
+        /// When its workspaces are locked.
+        lock_day: String,
+    },
+    /// A countdown is near its end.
+    WorkspaceLockSoon {
+        /// Their names.
+        workspaces: Vec<String>,
+        /// How many days are left.
+        days: i64,
+    },
+    /// Workspaces were locked.
+    WorkspaceLocked {
+        /// Their names.
+        workspaces: Vec<String>,
+    },
+    /// A countdown or lock was ended.
+    WorkspaceUnlocked {
+        /// Their names.
+        workspaces: Vec<String>,
+    },
+    /// A cloud subscription ended and its workspaces fell back (`domain.md` 3.11).
+    SubscriptionEnded {
+        /// The cloud.
+        vendor: Vendor,
+        /// The cloud account's number.
+        cloud_account: String,
+        /// The workspaces' names.
+        workspaces: Vec<String>,
+        /// How they are settled now.
+        method: SettlementMethod,
+        /// When they are locked, if they are going to be.
+        deadline: Option<String>,
+    },
+    /// A cloud subscription was frozen.
+    SubscriptionSuspended {
+        /// The cloud.
+        vendor: Vendor,
+        /// The cloud account's number.
+        cloud_account: String,
+        /// The workspaces' names.
+        workspaces: Vec<String>,
+        /// When they are locked unless it goes on.
+        deadline: Option<String>,
+    },
+    /// The customer changed a workspace's method.
+    SettlementChanged {
+        /// The workspace's name.
+        workspace: String,
+        /// How it was settled.
+        old_method: SettlementMethod,
+        /// How it is settled now.
+        method: SettlementMethod,
+    },
+}
+
+/// Puts a letter to a recipient into the outbox's form.
+///
+/// The Message-ID is one for each event and recipient (I-29), and keeps a mail from being added twice. `aggregate` is
+/// what the mail is about: mails about the same thing leave in order.
+pub fn outgoing(
+    letterhead: &Letterhead, letter: &Letter, to: &str, language: Language, aggregate: &str, event_key: &str,
+) -> Outgoing {
+    let (subject, text) = template::render(letterhead, letter, language);
+    let message_id = format!("{}@{}", digest(&[event_key, &to.to_lowercase()]), letterhead.domain);
+    mail::outgoing(&Mail { message_id, from: None, to: to.to_owned(), subject, text }, aggregate)
+}
+
+/// An instant as a reader of a place understands it.
+pub fn moment(at: Timestamp, zone_name: &str) -> String {
+    let zone = tandem_proto::day::zone(zone_name).unwrap_or(TimeZone::UTC);
+    let name = if zone == TimeZone::UTC { "UTC" } else { zone_name };
+    format!("{} ({name})", at.to_zoned(zone).strftime("%Y-%m-%d %H:%M"))
+}
+
+/// Length before each part, so that no two different keys give the same Message-ID.
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex::encode(&hash.finalize()[..20])
+}
+
+fn method_title(method: SettlementMethod, language: Language) -> &'static str {
+    match (method, language) {
+        (SettlementMethod::BillingCenter, Language::Zh) => "计费中心结算",
+        (SettlementMethod::BillingCenter, Language::En) => "the Billing Center",
+        (SettlementMethod::Cloud(vendor), _) => vendor.title(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

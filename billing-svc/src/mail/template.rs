@@ -1,0 +1,164 @@
+//! Letters filled into their templates.
+
+use tandem_proto::settlement::Language;
+
+use super::{IssuedBill, LISTED_MAX, Letter, Letterhead, method_title};
+
+/// Longest value that goes into a mail; far above every name that is accepted.
+const VALUE_CHARS_MAX: usize = 512;
+
+macro_rules! template {
+    ($name:literal, $language:expr) => {
+        match $language {
+            Language::Zh => include_str!(concat!("templates/", $name, ".zh.txt")),
+            Language::En => include_str!(concat!("templates/", $name, ".en.txt")),
+        }
+    };
+}
+
+/// The subject and text of a letter.
+pub(super) fn render(letterhead: &Letterhead, letter: &Letter, language: Language) -> (String, String) {
+    let (template, mut values) = parts(letter, language);
+    values.push(("brand", line(&letterhead.brand)));
+    let (subject, body) = template.split_once('\n').unwrap_or((template, ""));
+    let footer = fill(template!("footer", language), &footer_values(letterhead, language));
+    // A deadline that is not there leaves an empty line at the end.
+    let body = format!("{}\n{footer}", fill(body, &values).trim_end());
+    (fill(subject, &values), body)
+}
+
+fn footer_values(letterhead: &Letterhead, language: Language) -> Vec<(&'static str, String)> {
+    let labelled = |zh: &str, en: &str, value: &str| match (value.is_empty(), language) {
+        (true, _) => String::new(),
+        (false, Language::Zh) => format!("{zh}{}\n", line(value)),
+        (false, Language::En) => format!("{en}{}\n", line(value)),
+    };
+    vec![
+        ("brand", line(&letterhead.brand)),
+        ("portal", labelled("计费中心：", "Billing Center: ", &letterhead.portal)),
+        ("support", labelled("帮助：", "Help: ", &letterhead.support)),
+    ]
+}
+
+/// The template of a letter and the values of its placeholders.
+fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static str, String)>) {
+    match letter {
+        Letter::VerificationCode { username, code, minutes } => (
+            template!("verification_code", language),
+            vec![("username", line(username)), ("code", line(code)), ("minutes", minutes.to_string())],
+        ),
+        Letter::Welcome { username, company } => {
+            (template!("welcome", language), vec![("username", line(username)), ("company", line(company))])
+        }
+        Letter::BillsIssued { bills } => (
+            template!("bills_issued", language),
+            vec![("bills", list(bills.iter().map(|bill| bill_line(bill, language)).collect(), language))],
+        ),
+        Letter::ArrearsStarted { amount, lock_day } => {
+            (template!("arrears_started", language), vec![("amount", line(amount)), ("lock_day", line(lock_day))])
+        }
+        Letter::WorkspaceLockSoon { workspaces, days } => (
+            template!("workspace_lock_soon", language),
+            vec![("workspaces", list(names(workspaces), language)), ("days", days.to_string())],
+        ),
+        Letter::WorkspaceLocked { workspaces } => {
+            (template!("workspace_locked", language), vec![("workspaces", list(names(workspaces), language))])
+        }
+        Letter::WorkspaceUnlocked { workspaces } => {
+            (template!("workspace_unlocked", language), vec![("workspaces", list(names(workspaces), language))])
+        }
+        Letter::SubscriptionEnded { vendor, cloud_account, workspaces, method, deadline } => (
+            template!("subscription_ended", language),
+            vec![
+                ("cloud", vendor.title().to_owned()),
+                ("cloud_account", line(cloud_account)),
+                ("workspaces", list(names(workspaces), language)),
+                ("method", method_title(*method, language).to_owned()),
+                ("deadline", deadline_line(deadline.as_deref(), language)),
+            ],
+        ),
+        Letter::SubscriptionSuspended { vendor, cloud_account, workspaces, deadline } => (
+            template!("subscription_suspended", language),
+            vec![
+                ("cloud", vendor.title().to_owned()),
+                ("cloud_account", line(cloud_account)),
+                ("workspaces", list(names(workspaces), language)),
+                ("deadline", deadline_line(deadline.as_deref(), language)),
+            ],
+        ),
+        Letter::SettlementChanged { workspace, old_method, method } => (
+            template!("settlement_changed", language),
+            vec![
+                ("workspace", line(workspace)),
+                ("old_method", method_title(*old_method, language).to_owned()),
+                ("method", method_title(*method, language).to_owned()),
+            ],
+        ),
+    }
+}
+
+fn deadline_line(deadline: Option<&str>, language: Language) -> String {
+    match (deadline, language) {
+        (None, _) => String::new(),
+        (Some(at), Language::Zh) => {
+            format!("\n如未在 {} 之前恢复云订阅或确认新的结算方式并结清欠费，上述工作空间将被锁定，数据将被清除。", line(at))
+        }
+        (Some(at), Language::En) => format!(
+            "\nUnless you restore a cloud subscription, or confirm another settlement method and settle what is open, \
+             before {}, they will be locked and their data deleted.",
+            line(at)
+        ),
+    }
+}
+
+fn bill_line(bill: &IssuedBill, language: Language) -> String {
+    let IssuedBill { day, workspace, payable, paid, arrears } = bill;
+    let (day, workspace) = (line(day), line(workspace));
+    match language {
+        Language::Zh => format!("{day} {workspace}：应付 {payable}，已付 {paid}，欠费 {arrears}"),
+        Language::En => format!("{day} {workspace}: payable {payable}, paid {paid}, owed {arrears}"),
+    }
+}
+
+fn names(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| line(name)).collect()
+}
+
+/// Entries, one a line; those beyond the first [`LISTED_MAX`] are only counted.
+fn list(mut entries: Vec<String>, language: Language) -> String {
+    let more = entries.len().saturating_sub(LISTED_MAX);
+    entries.truncate(LISTED_MAX);
+    if more > 0 {
+        entries.push(match language {
+            Language::Zh => format!("…… 以及另外 {more} 个"),
+            Language::En => format!("… and {more} more"),
+        });
+    }
+    entries.iter().map(|entry| format!("    {entry}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A value without control characters: one that held a line break could add lines or headers to a mail.
+fn line(value: &str) -> String {
+    value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(VALUE_CHARS_MAX).collect()
+}
+
+/// Fills placeholders in one pass, so that a value that looks like a placeholder stays what it is.
+fn fill(template: &str, values: &[(&'static str, String)]) -> String {
+    let mut filled = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        match after.split_once('}').and_then(|(name, tail)| Some((values.iter().find(|(n, _)| *n == name)?, tail))) {
+            Some(((_, value), tail)) => {
+                filled.push_str(value);
+                rest = tail;
+            }
+            None => {
+                filled.push('{');
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}

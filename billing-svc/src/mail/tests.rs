@@ -1,0 +1,127 @@
+use super::*;
+
+fn letterhead() -> Letterhead {
+    Letterhead::new(&MailSection {
+        brand_name: "Acme".to_owned(),
+        support_address: "help@acme.example".to_owned(),
+        portal_url: "https://billing.acme.example".to_owned(),
+        message_id_domain: "acme.example".to_owned(),
+        ..MailSection::default()
+    })
+}
+
+fn letters() -> Vec<Letter> {
+    let names = || vec!["shop".to_owned(), "{brand}".to_owned()];
+    let text = |text: &str| text.to_owned();
+    vec![
+        Letter::VerificationCode { username: text("li"), code: text("012345"), minutes: 10 },
+        Letter::Welcome { username: text("li"), company: text("Kunde AG") },
+        Letter::BillsIssued {
+            bills: vec![IssuedBill {
+                day: text("2026-03-01"),
+                workspace: text("shop"),
+                payable: text("13.40 CNY"),
+                paid: text("3.40 CNY"),
+                arrears: text("10.00 CNY"),
+            }],
+        },
+        Letter::ArrearsStarted { amount: text("10.00 CNY"), lock_day: text("2026-03-15") },
+        Letter::WorkspaceLockSoon { workspaces: names(), days: 3 },
+        Letter::WorkspaceLocked { workspaces: names() },
+        Letter::WorkspaceUnlocked { workspaces: names() },
+        Letter::SubscriptionEnded {
+            vendor: Vendor::Alibaba,
+            cloud_account: text("1744500000000021"),
+            workspaces: names(),
+            method: SettlementMethod::BillingCenter,
+            deadline: Some(text("2026-03-15")),
+        },
+        Letter::SubscriptionSuspended {
+            vendor: Vendor::Alibaba,
+            cloud_account: text("1744500000000021"),
+            workspaces: names(),
+            deadline: Some(text("2026-03-15")),
+        },
+        Letter::SettlementChanged {
+            workspace: text("shop"),
+            old_method: SettlementMethod::BillingCenter,
+            method: SettlementMethod::Cloud(Vendor::Alibaba),
+        },
+    ]
+}
+
+fn read(outgoing: &Outgoing) -> Mail {
+    serde_json::from_slice(&outgoing.payload).unwrap()
+}
+
+#[test]
+fn every_placeholder_is_filled_in_every_letter_and_language() {
+    for letter in letters() {
+        for language in Language::ALL {
+            let mail = read(&outgoing(&letterhead(), &letter, "a@b.c", *language, "bac_1", "evt_1"));
+            // One workspace is called `{brand}`, and a name stays what it is.
+            let text = format!("{}\n{}", mail.subject, mail.text).replace("    {brand}\n", "");
+            assert!(!text.contains(['{', '}']), "{letter:?} {language:?}: {text}");
+            assert!(text.contains("Acme") && text.contains("help@acme.example"), "{text}");
+            assert!(!mail.subject.is_empty() && !mail.subject.contains('\n'));
+        }
+    }
+}
+
+#[test]
+fn every_value_is_read_in_every_language() {
+    for language in Language::ALL {
+        for (letter, wanted) in letters().iter().zip([
+            vec!["li", "012345", "10"],
+            vec!["li", "Kunde AG"],
+            vec!["2026-03-01", "shop", "13.40 CNY", "3.40 CNY", "10.00 CNY"],
+            vec!["10.00 CNY", "2026-03-15"],
+            vec!["shop", "3"],
+            vec!["shop"],
+            vec!["shop"],
+            vec!["Alibaba Cloud", "1744500000000021", "shop", "2026-03-15"],
+            vec!["Alibaba Cloud", "1744500000000021", "shop", "2026-03-15"],
+            vec!["shop", "Alibaba Cloud"],
+        ]) {
+            let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));
+            let text = format!("{}\n{}", mail.subject, mail.text);
+            for value in wanted {
+                assert!(text.contains(value), "{value} is missing in {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_and_recipient_have_one_message_id() {
+    let id = |to: &str, key: &str| {
+        read(&outgoing(&letterhead(), &letters()[1], to, Language::En, "bac_1", key)).message_id
+    };
+    assert_eq!(id("a@b.c", "end:1"), id("A@b.c", "end:1"));
+    assert_ne!(id("a@b.c", "end:1"), id("x@b.c", "end:1"));
+    assert_ne!(id("a@b.c", "end:1"), id("a@b.c", "end:2"));
+    assert!(id("a@b.c", "end:1").ends_with("@acme.example"));
+}
+
+#[test]
+fn a_name_cannot_add_lines_or_headers() {
+    let letter = Letter::Welcome { username: "li".to_owned(), company: "x\r\nBcc: a@b.c".to_owned() };
+    let mail = read(&outgoing(&letterhead(), &letter, "a@b.c", Language::En, "bac_1", "k"));
+    assert!(mail.text.contains("x  Bcc: a@b.c"));
+}
+
+#[test]
+fn without_a_deadline_nothing_is_said_of_one() {
+    let letter = Letter::SubscriptionEnded {
+        vendor: Vendor::Alibaba,
+        cloud_account: "1".to_owned(),
+        workspaces: vec!["shop".to_owned(); 102],
+        method: SettlementMethod::BillingCenter,
+        deadline: None,
+    };
+    let mail = read(&outgoing(&letterhead(), &letter, "a@b.c", Language::En, "bac_1", "k"));
+    assert!(!mail.text.contains("locked") && mail.text.contains("… and 2 more"), "{}", mail.text);
+    let at = "2026-03-15T00:00:00Z".parse().unwrap();
+    assert_eq!(moment(at, "Asia/Shanghai"), "2026-03-15 08:00 (Asia/Shanghai)");
+    assert_eq!(moment(at, "Nowhere/Else"), "2026-03-15 00:00 (UTC)");
+}

@@ -1,0 +1,14 @@
+//! Billing's tables, in numbered steps. Each step is also safe for the release that is still running.
+//!
+//! Conventions (`design.md` 5.6): a table that belongs to a customer has `billing_account_id` first in its key;
+//! instants are microseconds since 1970 in BIGINT, days are `yyyymmdd` in INTEGER, money is minor units or micros in
+//! BIGINT, quantities are hundredths in BIGINT. No sequences, no foreign keys across customers.
+
+mod m0001_initial;
+
+use sea_orm_migration::MigrationTrait;
+
+/// Every step, oldest first; the kit's own tables come before these.
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(m0001_initial::Migration)]
+}

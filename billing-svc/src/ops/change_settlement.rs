@@ -1,0 +1,149 @@
+//! Changes how a workspace is settled (`domain.md` 3.8, rules R3, R1, R2).
+
+use jiff::Timestamp;
+use sea_orm::ConnectionTrait;
+use tandem_proto::day::{UsageDay, zone};
+use tandem_proto::ids::{BillingAccountId, WorkspaceId};
+use tandem_proto::reason::Reason;
+use tandem_proto::settlement::{SettlementMethod, WorkspaceStanding};
+use tandem_service_kit::db::{StoreError, Tx};
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::outbox;
+
+use super::attach_purchase::{self, Claim};
+use super::stand;
+use crate::context::Context;
+use crate::domain::account::BillingAccount;
+use crate::domain::binding::{Cause, Facts, Period, Settlement, may_change};
+use crate::domain::standing::{LockCause, Standing};
+use crate::domain::subscription::Subscription;
+use crate::mail::{self, Letter};
+use crate::store::workspace::{self, Workspace};
+use crate::store::{account, binding, subscription};
+
+/// What the customer wants.
+pub struct Wish {
+    /// Who pays.
+    pub account: BillingAccountId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The method.
+    pub method: SettlementMethod,
+    /// The purchase, for a cloud.
+    pub claim: Option<Claim>,
+}
+
+/// How it is settled now.
+#[derive(Debug)]
+pub struct Changed {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The period that lasts now.
+    pub period: Period,
+    /// The purchase that became known only by this.
+    pub newly_known: Option<Subscription>,
+}
+
+/// What the rules say of a wish.
+struct Allowed {
+    workspace: Workspace,
+    current: Period,
+    month: i32,
+    /// The Billing Center is confirmed for a workspace that fell back to it with a countdown.
+    confirms: bool,
+}
+
+/// Checks the rules without changing anything, so that nobody is asked for a purchase that could not be used.
+///
+/// Fails with `WORKSPACE_NOT_BOUND`, `WORKSPACE_LOCKED`, `CLOUD_SUBSCRIPTION_LIVE`, `METHOD_CHANGED_THIS_MONTH`,
+/// `METHOD_NOT_ALLOWED_HERE` or `METHOD_UNCHANGED`; returns who pays.
+pub async fn check(
+    ctx: &Context, account: &BillingAccountId, workspace: &WorkspaceId, method: SettlementMethod, now: Timestamp,
+) -> Result<BillingAccount, Fault> {
+    let payer = account::find(&ctx.db.read, account).await?.ok_or(Fault::new(Reason::WorkspaceNotBound))?;
+    let found = workspace::find(&ctx.db.read, workspace).await?;
+    allowed(&ctx.db.read, &payer, found, method, now).await?;
+    Ok(payer)
+}
+
+/// Changes the method. Locks the account, then the purchase, then the workspace.
+///
+/// Fails as `BindingService.ChangeSettlementMethod` lists; the caller rolls back then. The month's change is used up on
+/// success only (D11).
+pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<Changed, Fault> {
+    let not_bound = || Fault::new(Reason::WorkspaceNotBound);
+    let payer = account::lock(tx, &wish.account).await?.ok_or_else(not_bound)?;
+    let found = workspace::find(tx, &wish.workspace).await?;
+    allowed(tx, &payer, found, wish.method, now).await?;
+    let attached = match (wish.method, &wish.claim) {
+        (SettlementMethod::Cloud(vendor), Some(claim)) => {
+            Some(attach_purchase::run(tx, &payer, vendor, claim, now).await?)
+        }
+        (SettlementMethod::BillingCenter, None) => None,
+        (SettlementMethod::Cloud(_), None) | (SettlementMethod::BillingCenter, Some(_)) => {
+            return Err(Fault::field("purchase", "is required for a cloud, and absent for the Billing Center"));
+        }
+    };
+    // Periods change under the account's lock only, but the countdown may have run out meanwhile.
+    let locked = workspace::lock(tx, std::slice::from_ref(&wish.workspace)).await?.pop();
+    let Allowed { workspace, current, month, confirms } = allowed(tx, &payer, locked, wish.method, now).await?;
+    let standing = next_standing(&workspace, &payer, wish.method);
+    let mut period = current.clone();
+    if !confirms {
+        let settlement = attached.as_ref().map_or(Settlement::BillingCenter, |a| a.settlement.clone());
+        period = Period { from: current.next_start(now), to: None, settlement, cause: Cause::Changed, ..current.clone() };
+        binding::start(tx, std::slice::from_ref(&period)).await?;
+        workspace::set_method_changed(tx, &workspace, month).await?;
+    }
+    stand::change(tx, &[(workspace.clone(), standing)], now).await?;
+    let letter = Letter::SettlementChanged {
+        workspace: workspace.name.clone(),
+        old_method: current.settlement.method(),
+        method: wish.method,
+    };
+    let key = format!("changed:{}:{}", workspace.id, workspace.revision + 1);
+    let mail = mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, payer.id.as_str(), &key);
+    outbox::add(tx, &[mail], now).await?;
+    let newly_known = attached.filter(|a| a.newly_known).map(|a| a.subscription);
+    Ok(Changed { workspace: Workspace { standing, ..workspace }, period, newly_known })
+}
+
+async fn allowed(
+    db: &impl ConnectionTrait, payer: &BillingAccount, workspace: Option<Workspace>, method: SettlementMethod,
+    now: Timestamp,
+) -> Result<Allowed, Fault> {
+    let not_bound = || Fault::new(Reason::WorkspaceNotBound);
+    let workspace = workspace.filter(|w| w.billing_account == payer.id).ok_or_else(not_bound)?;
+    let current = binding::current(db, &workspace.id).await?.ok_or_else(not_bound)?;
+    let live = match current.settlement.subscription() {
+        Some(id) => subscription::find(db, id).await?.is_some_and(|s| s.state.is_live()),
+        None => false,
+    };
+    let zone = zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
+    let month = UsageDay::of(now, &zone).month();
+    let confirms = method == SettlementMethod::BillingCenter
+        && current.settlement == Settlement::BillingCenter
+        && workspace.standing.state == WorkspaceStanding::LockCountdown
+        && workspace.standing.cause == Some(LockCause::Subscription);
+    if !confirms {
+        let facts = Facts {
+            site_methods: &workspace.default_methods,
+            any_settlement_allowed: payer.any_settlement_allowed,
+            standing: workspace.standing.state,
+        };
+        may_change(&current.settlement, live, method, &facts, workspace.method_changed_month, month)?;
+    }
+    Ok(Allowed { workspace, current, month, confirms })
+}
+
+/// A new method ends the countdown that the old one's end had started. Arrears count for workspaces that the Billing
+/// Center settles, and only for those (`domain.md` 5.6).
+fn next_standing(workspace: &Workspace, payer: &BillingAccount, method: SettlementMethod) -> Standing {
+    let standing = workspace.standing;
+    let standing = standing.settle(LockCause::Subscription).unwrap_or(standing);
+    if method != SettlementMethod::BillingCenter {
+        return standing.settle(LockCause::Arrears).unwrap_or(standing);
+    }
+    let counting = payer.arrears_since.and_then(|since| standing.count_down(LockCause::Arrears, since));
+    counting.unwrap_or(standing)
+}

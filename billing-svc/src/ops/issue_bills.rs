@@ -1,0 +1,375 @@
+//! Issues bills: rates what is not on a bill, takes the money or hands the bill to a cloud, and writes everything down.
+//!
+//! Set-based: whatever the number of workspaces, the number of statements is the same.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+use tandem_proto::day::{UsageDay, zone};
+use tandem_proto::ids::{BillId, BillingAccountId, MeteringRecordId, SubscriptionId};
+use tandem_proto::money::{Currency, Money};
+use tandem_proto::quantity::Quantity;
+use tandem_proto::settlement::SettlementMethod;
+use tandem_service_kit::db::{StoreError, Tx};
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::fresh::fresh;
+use tandem_service_kit::outbox;
+
+use crate::context::Context;
+use crate::domain::bill::{self as rating, BillKind, BillState, Draft, Usage};
+use crate::domain::deduction::{Instrument, Wallet};
+use crate::domain::event::FeedEvent;
+use crate::domain::metering::{self, Window};
+use crate::domain::price::PriceList;
+use crate::domain::standing;
+use crate::domain::subscription::Subscription;
+use crate::mail::{self, IssuedBill, Letter};
+use crate::ops::stand;
+use crate::store::bill::{self, Bill, Payment};
+use crate::store::debtor::{self, Debtor};
+use crate::store::feed::{self, NewEvent};
+use crate::store::ledger::{self, Posting};
+use crate::store::metering::MeteringRecord;
+use crate::store::settled::CloudRoute;
+use crate::store::workspace::Workspace;
+use crate::store::{metering as records, price, usage};
+
+/// How far back taken windows of a purchase are looked at; older ones are past every deadline.
+const WINDOWS_BACK: SignedDuration = SignedDuration::from_hours(72);
+
+/// What a workspace used and how it is to be settled.
+pub(super) struct Work {
+    /// The workspace.
+    pub(super) workspace: Workspace,
+    /// The day of the bill.
+    pub(super) day: UsageDay,
+    /// What is not on a bill: of the day and of earlier ones.
+    pub(super) usage: Vec<Usage>,
+    /// Through which cloud; `None` is the Billing Center.
+    pub(super) route: Option<CloudRoute>,
+}
+
+/// What kind of bills are made, and until when their usage lasted.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    /// Daily or final.
+    pub(super) kind: BillKind,
+    /// The end of the usage: metering windows end here or before.
+    pub(super) until: Timestamp,
+    /// Now.
+    pub(super) now: Timestamp,
+}
+
+struct Drafted {
+    work: Work,
+    debtor: Debtor,
+    draft: Draft,
+    id: BillId,
+}
+
+/// Issues the bills of what workspaces used; those with nothing to pay get none. The accounts must be locked.
+pub(super) async fn issue(tx: &Tx, ctx: &Context, run: Run, works: Vec<Work>, debtors: &[Debtor]) -> Result<usize, Fault> {
+    let lists = price::all(tx).await?;
+    let mut drafted = draft_all(works, debtors, &lists);
+    if drafted.is_empty() {
+        return Ok(0);
+    }
+    let windows = choose_windows(tx, ctx, run, &drafted).await?;
+    // What no cloud takes any more is settled by the Billing Center: never nowhere (I-17).
+    for d in &mut drafted {
+        let taken = d.work.route.as_ref().is_some_and(|r| windows.contains_key(&(r.subscription.clone(), d.debtor.currency)));
+        if !taken {
+            d.work.route = None;
+        }
+    }
+    let accounts: Vec<BillingAccountId> = debtors.iter().map(|d| d.id.clone()).collect();
+    let mut wallets = ledger::wallets(tx, &accounts).await?;
+    let mut issued = Issued::default();
+    for d in &drafted {
+        issued.add(d, run, wallets.entry(d.debtor.id.clone()).or_default())?;
+    }
+    let marks: Vec<_> = drafted.iter().flat_map(|d| billed_usage(&d.work)).collect();
+    usage::mark_billed(tx, &marks).await?;
+    bill::insert(tx, &issued.bills).await?;
+    bill::insert_payments(tx, &issued.payments).await?;
+    ledger::post(tx, &issued.postings, run.now).await?;
+    feed::add(tx, &issued.events, run.now).await?;
+    records::insert(tx, &metering_records(ctx, run, &drafted, &windows)?).await?;
+    outbox::add(tx, &bill_mails(ctx, &drafted, &issued), run.now).await?;
+    take_standings(tx, ctx, debtors, &wallets, run.now).await?;
+    Ok(issued.bills.len())
+}
+
+/// Makes the final bills of workspaces that settle through an ending purchase, before they are detached from it: what
+/// has been delivered so far, in the vendor's window while there is one (`domain.md` 3.11 step 3).
+///
+/// The billing account and the workspaces must be locked. What the vendor no longer takes stays unbilled and is settled
+/// by the Billing Center with the day's bill.
+pub async fn issue_final(
+    tx: &Tx, ctx: &Context, subscription: &Subscription, workspaces: &[Workspace], now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(route) = CloudRoute::through(subscription) else { return Ok(()) };
+    let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
+    // Zones differ by at most a day from UTC; each workspace's own day is cut below.
+    let latest = UsageDay::of(now, &jiff::tz::TimeZone::UTC).next();
+    let mut unbilled = usage::unbilled(tx, &places, latest).await?;
+    let mut works = Vec::new();
+    for workspace in workspaces {
+        let Some(rows) = unbilled.remove(&workspace.id) else { continue };
+        let zone = zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
+        let today = UsageDay::of(now, &zone);
+        // Each day that has no bill yet gets its own; changes of billed days stand on today's.
+        let mut days: BTreeMap<UsageDay, Vec<Usage>> = BTreeMap::new();
+        for row in rows {
+            let day = if row.billed == Quantity::ZERO { row.day } else { today };
+            days.entry(day).or_default().push(row);
+        }
+        let route = Some(route.clone());
+        works.extend(days.into_iter().map(|(day, usage)| Work {
+            workspace: workspace.clone(),
+            day,
+            usage,
+            route: route.clone(),
+        }));
+    }
+    let accounts: Vec<BillingAccountId> = workspaces.iter().map(|w| w.billing_account.clone()).collect();
+    let debtors = debtor::find(tx, &accounts).await?;
+    let run = Run { kind: BillKind::Final, until: now, now };
+    // Only what a cloud still takes: the rest waits for the day's own bill.
+    let lists = price::all(tx).await?;
+    let probe = draft_all(works, &debtors, &lists);
+    if probe.is_empty() || choose_windows(tx, ctx, run, &probe).await?.is_empty() {
+        return Ok(());
+    }
+    let works = probe.into_iter().map(|d| d.work).collect();
+    issue(tx, ctx, run, works, &debtors).await?;
+    ctx.wakes.metering.notify_one();
+    Ok(())
+}
+
+fn draft_all(works: Vec<Work>, debtors: &[Debtor], lists: &[PriceList]) -> Vec<Drafted> {
+    let debtors: HashMap<_, _> = debtors.iter().map(|d| (&d.id, d)).collect();
+    let mut drafted = Vec::new();
+    for work in works {
+        let Some(debtor) = debtors.get(&work.workspace.billing_account) else { continue };
+        match rating::draft(work.day, work.workspace.price_zone, debtor.currency, &work.usage, lists) {
+            Ok(Some(draft)) => {
+                let debtor = (*debtor).clone();
+                drafted.push(Drafted { work, debtor, draft, id: fresh() });
+            }
+            Ok(None) => {}
+            // The usage stays unbilled and visible; it must not hold up everybody else's bills.
+            Err(error) => {
+                let workspace = &work.workspace.id;
+                tracing::error!(workspace.id = %workspace, day = %work.day, error = %error, "cannot rate {workspace}");
+            }
+        }
+    }
+    drafted
+}
+
+type WindowKey = (SubscriptionId, Currency);
+
+/// The window of each purchase's record; a purchase without one cannot take usage any more.
+async fn choose_windows(
+    tx: &Tx, ctx: &Context, run: Run, drafted: &[Drafted],
+) -> Result<HashMap<WindowKey, Window>, Fault> {
+    let routes: BTreeMap<&SubscriptionId, (&CloudRoute, Currency)> = drafted
+        .iter()
+        .filter_map(|d| d.work.route.as_ref().map(|r| (&r.subscription, (r, d.debtor.currency))))
+        .filter(|(_, (r, _))| r.state.is_live() && !r.trial)
+        .collect();
+    if routes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<SubscriptionId> = routes.keys().map(|id| (*id).clone()).collect();
+    let taken = records::windows(tx, &ids, run.now - WINDOWS_BACK).await?;
+    let mut windows = HashMap::new();
+    for (id, (route, currency)) in routes {
+        let Some(policy) = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref()) else { continue };
+        let taken: Vec<Timestamp> = taken.iter().filter(|(s, _)| s == id).map(|(_, start)| *start).collect();
+        if let Some(window) = policy.window(&taken, run.until, run.now) {
+            windows.insert((id.clone(), currency), window);
+        }
+    }
+    Ok(windows)
+}
+
+fn billed_usage(work: &Work) -> impl Iterator<Item = (usage::Place, &Usage)> {
+    let place = (work.workspace.billing_account.clone(), work.workspace.id.clone());
+    let chargeable = |u: &&Usage| u.item.pricing_model() != tandem_proto::item::PricingModel::StatisticsOnly;
+    work.usage.iter().filter(chargeable).map(move |used| (place.clone(), used))
+}
+
+/// Everything that is written for the bills of a run.
+#[derive(Default)]
+struct Issued {
+    bills: Vec<(Bill, Vec<rating::Line>)>,
+    payments: Vec<Payment>,
+    postings: Vec<Posting>,
+    events: Vec<NewEvent>,
+}
+
+impl Issued {
+    fn add(&mut self, d: &Drafted, run: Run, wallet: &mut Wallet) -> Result<(), Fault> {
+        let payable = d.draft.payable.minor;
+        let (state, paid, arrears) = match &d.work.route {
+            Some(_) => (BillState::Submitted, 0, 0),
+            None => {
+                let (deduction, after) = wallet.deduct(payable);
+                *wallet = after;
+                let transfer = deduction.transfer(d.id.as_str()).map_err(|_| broken("transfer"))?;
+                if deduction.cash > 0 {
+                    self.payments.push(Payment {
+                        bill: d.id.clone(),
+                        billing_account: d.debtor.id.clone(),
+                        transfer_id: transfer.cause.transfer_id(),
+                        instrument: Instrument::Cash,
+                        amount: deduction.cash,
+                        paid_at: run.now,
+                    });
+                }
+                let billing_account = d.debtor.id.clone();
+                self.postings.push(Posting { billing_account, currency: d.debtor.currency, transfer });
+                let state = if deduction.rest == 0 { BillState::Paid } else { BillState::InArrears };
+                (state, deduction.cash, deduction.rest)
+            }
+        };
+        let bill = Bill {
+            id: d.id.clone(),
+            billing_account: d.debtor.id.clone(),
+            workspace: d.work.workspace.id.clone(),
+            workspace_name: d.work.workspace.name.clone(),
+            day: d.work.day,
+            kind: run.kind,
+            currency: d.debtor.currency,
+            price_zone: d.work.workspace.price_zone,
+            price_list_version: d.draft.price_list_version.clone(),
+            method: d.work.route.as_ref().map_or(SettlementMethod::BillingCenter, |r| SettlementMethod::Cloud(r.vendor)),
+            cloud_account: d.work.route.as_ref().map(|r| r.cloud_account.clone()),
+            subscription: d.work.route.as_ref().map(|r| r.subscription.clone()),
+            payable,
+            paid,
+            state,
+            issued_at: run.now,
+            paid_at: (state == BillState::Paid).then_some(run.now),
+        };
+        self.events.push(event(&bill, FeedEvent::BillIssued {
+            bill_id: bill.id.as_str().to_owned(),
+            usage_day: bill.day.number(),
+            currency: bill.currency.code().to_owned(),
+            payable,
+            arrears,
+        }));
+        if state == BillState::Paid {
+            self.events.push(event(&bill, FeedEvent::BillPaid { bill_id: bill.id.as_str().to_owned() }));
+        }
+        self.bills.push((bill, d.draft.lines.clone()));
+        Ok(())
+    }
+}
+
+/// An event about a bill.
+pub(super) fn event(bill: &Bill, event: FeedEvent) -> NewEvent {
+    NewEvent {
+        billing_account: bill.billing_account.as_str().to_owned(),
+        workspace: Some(bill.workspace.as_str().to_owned()),
+        event,
+    }
+}
+
+fn broken(column: &'static str) -> Fault {
+    StoreError::Corrupt { table: "ledger_entry", column }.into()
+}
+
+/// One record for each purchase: all bills of this run that settle through it.
+fn metering_records(
+    ctx: &Context, run: Run, drafted: &[Drafted], windows: &HashMap<WindowKey, Window>,
+) -> Result<Vec<(MeteringRecord, Vec<(BillId, i64)>)>, Fault> {
+    let mut groups: BTreeMap<(SubscriptionId, &'static str), (&CloudRoute, &Debtor, Vec<(BillId, i64)>)> = BTreeMap::new();
+    for d in drafted {
+        let Some(route) = &d.work.route else { continue };
+        let key = (route.subscription.clone(), d.debtor.currency.code());
+        let group = groups.entry(key).or_insert_with(|| (route, &d.debtor, Vec::new()));
+        group.2.push((d.id.clone(), d.draft.payable.minor));
+    }
+    let mut made = Vec::new();
+    for ((subscription, _), (route, debtor, bills)) in groups {
+        let policy = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref());
+        let window = windows.get(&(subscription.clone(), debtor.currency));
+        let (Some(policy), Some(window)) = (policy, window) else { return Err(broken("window")) };
+        let total = bills.iter().try_fold(0_i64, |sum, (_, minor)| sum.checked_add(*minor)).ok_or_else(|| broken("amount"))?;
+        let record = MeteringRecord {
+            id: fresh::<MeteringRecordId>(),
+            subscription,
+            billing_account: debtor.id.clone(),
+            vendor: route.vendor,
+            market: route.market,
+            vendor_instance_id: route.vendor_instance_id.clone(),
+            vendor_account_id: route.vendor_account_id.clone(),
+            product_code: route.product_code.clone(),
+            dimension: policy.dimension.clone(),
+            window: *window,
+            // One unit of the dimension is one minor unit of the currency (`domain.md` section 6).
+            quantity: total,
+            amount: Money { minor: total, currency: debtor.currency },
+            is_final: run.kind == BillKind::Final,
+            state: metering::State::Pending,
+            attempts: 0,
+            available_at: run.now,
+            vendor_code: String::new(),
+            vendor_reference: String::new(),
+            note: String::new(),
+            created_at: run.now,
+            decided_at: None,
+            traceparent: None,
+        };
+        made.push((record, bills));
+    }
+    Ok(made)
+}
+
+/// One mail to each account, naming its bills of this run.
+fn bill_mails(ctx: &Context, drafted: &[Drafted], issued: &Issued) -> Vec<outbox::Outgoing> {
+    let mut by_account: BTreeMap<&BillingAccountId, (&Debtor, Vec<IssuedBill>, &BillId)> = BTreeMap::new();
+    for (d, (bill, _)) in drafted.iter().zip(&issued.bills) {
+        let money = |minor| Money { minor, currency: bill.currency }.to_string();
+        let facts = IssuedBill {
+            day: bill.day.to_string(),
+            workspace: bill.workspace_name.clone(),
+            payable: money(bill.payable),
+            paid: money(bill.paid),
+            arrears: money(if bill.state == BillState::InArrears { bill.payable - bill.paid } else { 0 }),
+        };
+        by_account.entry(&d.debtor.id).or_insert_with(|| (&d.debtor, Vec::new(), &d.id)).1.push(facts);
+    }
+    let mails = by_account.into_values().map(|(debtor, bills, first)| {
+        let letter = Letter::BillsIssued { bills };
+        let key = format!("bills:{first}");
+        mail::outgoing(&ctx.letterhead, &letter, &debtor.email, debtor.language, debtor.id.as_str(), &key)
+    });
+    mails.collect()
+}
+
+/// Puts accounts that owe something now into arrears, and their workspaces into the countdown.
+pub(super) async fn take_standings(
+    tx: &Tx, ctx: &Context, debtors: &[Debtor], wallets: &HashMap<BillingAccountId, Wallet>, now: Timestamp,
+) -> Result<(), Fault> {
+    let mut changed = Vec::new();
+    let mut started = Vec::new();
+    for debtor in debtors {
+        let Some(wallet) = wallets.get(&debtor.id) else { continue };
+        let (state, since) = standing::of_account(debtor.standing, debtor.arrears_since, wallet.overdraft < 0, now);
+        if (state, since) == (debtor.standing, debtor.arrears_since) {
+            continue;
+        }
+        let after = Debtor { standing: state, arrears_since: since, ..debtor.clone() };
+        if debtor.arrears_since.is_none() {
+            let owed = Money { minor: -wallet.overdraft, currency: debtor.currency };
+            started.push((after.clone(), owed.to_string()));
+        }
+        changed.push(after);
+    }
+    debtor::save_standings(tx, &changed).await?;
+    stand::start_arrears(tx, ctx, &started, now).await
+}

@@ -1,0 +1,36 @@
+//! Operations: each loads, decides by a rule of `domain`, and saves, in one transaction. One operation a file.
+
+pub(crate) mod alarm;
+pub mod apply_event;
+pub mod attach_purchase;
+pub mod bind_workspace;
+pub mod change_settlement;
+pub mod close_day;
+pub mod confirm_recharge;
+pub mod create_account;
+pub mod create_recharge;
+pub mod deliver_usage;
+pub mod end_subscription;
+pub mod expire_pending;
+pub mod issue_bills;
+mod notice;
+pub mod open_landing;
+pub mod prove_bills;
+pub mod prove_ledger;
+pub mod reconcile;
+pub mod record_events;
+pub mod replay_event;
+pub mod resolve_metering;
+pub mod run_billing;
+pub mod send_code;
+pub mod set_any_settlement;
+pub mod settle_bills;
+pub mod sign_in;
+pub mod stand;
+pub mod submit_usage;
+pub mod suspend_subscription;
+pub mod update_profile;
+pub mod verify_purchase;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Recomputes bills from the delivered usage and their stored price lists, and says what differs (I-14).
+
+use std::collections::HashMap;
+
+use sea_orm::ConnectionTrait;
+use tandem_proto::ids::{BillId, BillingAccountId};
+use tandem_proto::money::{LineAmount, Money, payable};
+use tandem_proto::page::Page;
+use tandem_service_kit::db::{Database, Kind, Rows, StoreError};
+use tandem_service_kit::fault::Fault;
+
+use crate::domain::bill::{Line, LineKind};
+use crate::domain::price::{PriceKey, PriceList};
+use crate::store::bill::{self, Bill, Payment};
+use crate::store::price;
+use crate::store::read::{self, Row};
+
+/// A difference between a bill and its recomputation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The bill.
+    pub bill: BillId,
+    /// What differs.
+    pub what: String,
+    /// What the bill says.
+    pub stored: String,
+    /// What the recomputation says.
+    pub recomputed: String,
+}
+
+/// What a page of bills proves.
+#[derive(Debug)]
+pub struct Proof {
+    /// Bills recomputed.
+    pub proved: usize,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// The next page, or empty.
+    pub next_page_token: String,
+}
+
+/// Proves a page of bills: of one account or of all, one bill or all.
+pub async fn prove_bills(
+    db: &Database, account: Option<&BillingAccountId>, id: Option<&BillId>, page: &Page,
+) -> Result<Proof, Fault> {
+    let lists = price::all(&db.read).await?;
+    let rows = bill::list_all(&db.read, account, id, &page.after, page.limit()).await?;
+    let (bills, next_page_token) =
+        page.cut(rows, |b| vec![b.billing_account.as_str().to_owned(), b.id.as_str().to_owned()]);
+    let lines = bill::lines(&db.read, &bills).await?;
+    let payments = bill::payments(&db.read, &bills).await?;
+    let usage = usage_against_lines(&db.read, &bills).await?;
+    let mut differences = Vec::new();
+    for b in &bills {
+        let lines = lines.get(&b.id).map(Vec::as_slice).unwrap_or_default();
+        let payments = payments.get(&b.id).map(Vec::as_slice).unwrap_or_default();
+        prove(b, lines, payments, &lists, &mut differences);
+    }
+    differences.extend(usage);
+    Ok(Proof { proved: bills.len(), differences, next_page_token })
+}
+
+/// Recomputes one bill from its own lines' quantities and the stored prices.
+fn prove(b: &Bill, lines: &[Line], payments: &[Payment], lists: &[PriceList], differences: &mut Vec<Difference>) {
+    let mut differ = |what: String, stored: String, recomputed: String| {
+        if stored != recomputed {
+            differences.push(Difference { bill: b.id.clone(), what, stored, recomputed });
+        }
+    };
+    let mut sum = Ok(LineAmount::zero(b.currency));
+    let mut rounding = LineAmount::zero(b.currency);
+    for line in lines {
+        let Some(item) = line.item else {
+            rounding = line.amount;
+            continue;
+        };
+        let what = format!("line {item}/{}", line.retention_days);
+        let key = PriceKey { zone: b.price_zone, currency: b.currency, item, retention_days: line.retention_days };
+        let list = lists.iter().find(|list| list.version == line.price_list_version);
+        let Some(price) = list.and_then(|list| list.find(&key).ok()) else {
+            differ(what, line.price.unit_price.to_string(), format!("no price in {}", line.price_list_version));
+            continue;
+        };
+        differ(format!("{what} price"), line.price.unit_price.to_string(), price.unit_price.to_string());
+        differ(format!("{what} unit size"), line.price.unit_size.to_string(), price.unit_size.to_string());
+        match LineAmount::of(line.quantity, price.unit_size, price.unit_price) {
+            Ok(amount) => {
+                differ(what, line.amount.to_string(), amount.to_string());
+                sum = sum.and_then(|sum: LineAmount| sum.checked_add(amount));
+            }
+            Err(error) => differ(what, line.amount.to_string(), error.to_string()),
+        }
+    }
+    let stored = Money { minor: b.payable, currency: b.currency };
+    match sum {
+        Ok(sum) => {
+            let (total, rounded) = payable(sum);
+            differ("payable".into(), stored.to_string(), total.to_string());
+            differ("rounding".into(), rounding.to_string(), rounded.to_string());
+        }
+        Err(error) => differ("payable".into(), stored.to_string(), error.to_string()),
+    }
+    let paid: i64 = payments.iter().map(|p| p.amount).sum();
+    differ("paid".into(), b.paid.to_string(), paid.to_string());
+    let misplaced = lines.iter().filter(|l| l.kind == LineKind::Rounding).count();
+    differ("rounding lines".into(), misplaced.min(1).to_string(), misplaced.to_string());
+}
+
+/// What workspaces used against what all their bills say of it: the quantities of a key's lines over all bills must be
+/// what the usage counts as billed.
+async fn usage_against_lines(db: &impl ConnectionTrait, bills: &[Bill]) -> Result<Vec<Difference>, StoreError> {
+    let mut rows =
+        Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("bill_id", Kind::Text)]);
+    for b in bills {
+        rows.push([
+            b.billing_account.as_str().into(),
+            b.workspace.as_str().into(),
+            i64::from(b.day.number()).into(),
+            b.id.as_str().into(),
+        ]);
+    }
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT r.bill_id, u.item, u.retention_days, u.sub_key, u.billed, \
+         (SELECT CAST(COALESCE(SUM(l.quantity), 0) AS BIGINT) FROM daily_bill b JOIN bill_line l \
+          ON l.billing_account_id = b.billing_account_id AND l.bill_id = b.id \
+          WHERE b.billing_account_id = u.billing_account_id AND b.workspace_id = u.workspace_id \
+          AND l.item = u.item AND l.retention_days = u.retention_days AND l.sub_key = u.sub_key \
+          AND COALESCE(l.adjusted_day, b.usage_day) = u.usage_day) AS on_bills \
+         FROM {} JOIN usage_day u ON u.billing_account_id = r.billing_account_id \
+         AND u.workspace_id = r.workspace_id AND u.usage_day = r.usage_day",
+        rel.sql
+    );
+    let mut differences = Vec::new();
+    let mut seen = HashMap::new();
+    for row in read::all(db, &text, rel.values).await? {
+        let row = Row(&row, "usage_day");
+        let (billed, on_bills) = (row.int("billed")?, row.int("on_bills")?);
+        let what = format!("usage {}/{} {}", row.text("item")?, row.small("retention_days")?, row.text("sub_key")?);
+        let bill: BillId = row.parse("bill_id")?;
+        if billed != on_bills && seen.insert((bill.clone(), what.clone()), ()).is_none() {
+            let (stored, recomputed) = (on_bills.to_string(), billed.to_string());
+            differences.push(Difference { bill, what: what.trim_end().to_owned(), stored, recomputed });
+        }
+    }
+    Ok(differences)
+}

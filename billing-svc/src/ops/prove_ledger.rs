@@ -1,0 +1,103 @@
+//! Recomputes the ledger from its entries, and says what is unsound (I-01, I-02, I-07).
+
+use tandem_proto::ids::BillingAccountId;
+use tandem_proto::money::Money;
+use tandem_service_kit::db::{Database, StoreError};
+use tandem_service_kit::fault::Fault;
+
+use crate::store::read::{self, Row};
+
+/// Most differences that are listed.
+const DIFFERENCES_MAX: i64 = 1_000;
+
+/// Something unsound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// A ledger account or a transfer.
+    pub subject: String,
+    /// What is stored.
+    pub stored: String,
+    /// What the entries say.
+    pub recomputed: String,
+}
+
+/// What the proof found.
+#[derive(Debug)]
+pub struct Proof {
+    /// Entries summed.
+    pub entries: i64,
+    /// The sum over all entries in each currency; zero in a sound ledger.
+    pub sums: Vec<Money>,
+    /// What is unsound.
+    pub differences: Vec<Difference>,
+}
+
+/// Proves the ledger of one customer or of all.
+pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> Result<Proof, Fault> {
+    let scope = if account.is_some() { "e.billing_account_id = ?" } else { "true" };
+    let values = || account.map(|id| id.as_str().into());
+    let db = &db.read;
+    let text = format!(
+        "SELECT e.currency, COUNT(*) AS entries, CAST(SUM(e.amount) AS BIGINT) AS total FROM ledger_entry e \
+         WHERE {scope} GROUP BY e.currency ORDER BY e.currency"
+    );
+    let (mut entries, mut sums) = (0, Vec::new());
+    for row in read::all(db, &text, values()).await? {
+        let row = Row(&row, "ledger_entry");
+        entries += row.int("entries")?;
+        sums.push(Money { minor: row.int("total")?, currency: row.parse("currency")? });
+    }
+    let mut differences = Vec::new();
+    // Every transfer adds up to zero.
+    let text = format!(
+        "SELECT e.billing_account_id, e.transfer_id AS name, CAST(SUM(e.amount) AS BIGINT) AS recomputed, \
+         CAST(0 AS BIGINT) AS stored FROM ledger_entry e WHERE {scope} GROUP BY e.billing_account_id, e.transfer_id \
+         HAVING SUM(e.amount) <> 0 LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "transfer", &mut differences).await?;
+    // Every balance is the sum of its entries.
+    let text = format!(
+        "SELECT e.billing_account_id, e.account AS name, e.balance AS stored, \
+         CAST(COALESCE(s.total, 0) AS BIGINT) AS recomputed FROM ledger_account e LEFT JOIN (\
+            SELECT billing_account_id, account, SUM(amount) AS total, COUNT(*) AS entries FROM ledger_entry \
+            GROUP BY billing_account_id, account) s \
+         ON s.billing_account_id = e.billing_account_id AND s.account = e.account \
+         WHERE {scope} AND (e.balance <> COALESCE(s.total, 0) OR e.entry_count <> COALESCE(s.entries, 0)) \
+         LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "balance of", &mut differences).await?;
+    // Every entry's balance is the one before it plus its amount, and places have no gap.
+    let text = format!(
+        "SELECT * FROM (SELECT e.billing_account_id, e.account AS name, e.balance_after AS stored, \
+         CAST(COALESCE(LAG(e.balance_after) OVER w, 0) + e.amount AS BIGINT) AS recomputed, e.number, \
+         ROW_NUMBER() OVER w AS place FROM ledger_entry e WHERE {scope} \
+         WINDOW w AS (PARTITION BY e.billing_account_id, e.account ORDER BY e.number)) AS x \
+         WHERE stored <> recomputed OR number <> place LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "running balance of", &mut differences).await?;
+    // What is owed is the unpaid rest of the bills that are not with a cloud (`domain.md` 4.2).
+    let text = format!(
+        "SELECT e.billing_account_id, e.account AS name, e.balance AS stored, CAST(-COALESCE((\
+            SELECT SUM(b.payable - b.paid) FROM daily_bill b WHERE b.billing_account_id = e.billing_account_id \
+            AND b.state IN ('in_arrears', 'overdue')), 0) AS BIGINT) AS recomputed FROM ledger_account e \
+         WHERE {scope} AND e.kind = 'overdraft' AND e.balance <> -COALESCE((\
+            SELECT SUM(b.payable - b.paid) FROM daily_bill b WHERE b.billing_account_id = e.billing_account_id \
+            AND b.state IN ('in_arrears', 'overdue')), 0) LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "open bills against", &mut differences).await?;
+    Ok(Proof { entries, sums, differences })
+}
+
+async fn collect(
+    db: &sea_orm::DatabaseConnection, text: &str, values: Option<sea_orm::Value>, what: &str, into: &mut Vec<Difference>,
+) -> Result<(), StoreError> {
+    for row in read::all(db, text, values).await? {
+        let row = Row(&row, "ledger_entry");
+        into.push(Difference {
+            subject: format!("{what} {} {}", row.text("billing_account_id")?, row.text("name")?),
+            stored: row.int("stored")?.to_string(),
+            recomputed: row.int("recomputed")?.to_string(),
+        });
+    }
+    Ok(())
+}

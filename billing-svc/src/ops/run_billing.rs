@@ -1,0 +1,86 @@
+//! The daily bill run: a site's closed day, a bounded number of workspaces a transaction, from where it stopped.
+
+use tandem_proto::day::UsageDay;
+use tandem_proto::ids::BillingAccountId;
+use tandem_service_kit::fault::Fault;
+
+use super::issue_bills::{Run, Work, issue};
+use crate::context::Context;
+use crate::domain::bill::BillKind;
+use crate::store::{debtor, settled, site_day, usage, workspace};
+
+/// Workspaces in one transaction: at 12 lines each some ten thousand rows, far below the statement time limit, and few
+/// enough that accounts are locked for a moment only.
+const BATCH: i64 = 250;
+
+/// What one step of a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Bills that were made.
+    pub issued: usize,
+    /// Whether all bills of the day are made.
+    pub done: bool,
+}
+
+/// Makes the next bills of a site's closed day. `None` when the day is not closed.
+///
+/// Where the run stands is kept with the bills, so that it goes on after a crash and a second run changes nothing.
+pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Step>, Fault> {
+    let now = ctx.clock.now();
+    let tx = ctx.db.begin().await?;
+    let Some(mark) = site_day::lock(&tx, site, day).await? else { return Ok(None) };
+    if mark.billed_at.is_some() {
+        return Ok(Some(Step { issued: 0, done: true }));
+    }
+    let ids = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
+    let done = i64::try_from(ids.len()).is_ok_and(|found| found < BATCH);
+    let accounts: Vec<BillingAccountId> =
+        usage::accounts_of(&tx, &ids).await?.into_values().map(|(account, _)| account).collect();
+    let debtors = debtor::lock(&tx, &accounts).await?;
+    let workspaces = workspace::lock(&tx, &ids).await?;
+    let cursor = match workspaces.last() {
+        Some(last) => format!("{}/{}", last.billing_account, last.id),
+        None => mark.cursor.clone(),
+    };
+    let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
+    let mut unbilled = usage::unbilled(&tx, &places, day).await?;
+    let mut routes = settled::before(&tx, &places, mark.ends_at).await?;
+    let works = workspaces
+        .into_iter()
+        .filter_map(|workspace| {
+            let usage = unbilled.remove(&workspace.id)?;
+            // A purchase that has ended since takes nothing any more.
+            let route = routes.remove(&workspace.id).flatten().filter(|route| route.state.is_live());
+            Some(Work { workspace, day, usage, route })
+        })
+        .collect();
+    let run = Run { kind: BillKind::Daily, until: mark.ends_at, now };
+    let issued = issue(&tx, ctx, run, works, &debtors).await?;
+    site_day::save_progress(&tx, site, day, &cursor, done.then_some(now)).await?;
+    tx.commit().await?;
+    ctx.wakes.feed.notify_one();
+    ctx.wakes.metering.notify_one();
+    if issued > 0 {
+        tracing::info!(site, day = %day, bills = issued, "issued {issued} bills of {site} for {day}");
+    }
+    Ok(Some(Step { issued, done }))
+}
+
+/// Makes all bills of a site's closed day, earlier closed days first. Returns how many it made; `None` when the day is
+/// not closed.
+pub async fn run(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<usize>, Fault> {
+    if site_day::find(&ctx.db.read, site, day).await?.is_none() {
+        return Ok(None);
+    }
+    let mut issued = 0;
+    for open in site_day::open_until(&ctx.db.read, site, day).await? {
+        loop {
+            let Some(step) = step(ctx, site, open).await? else { break };
+            issued += step.issued;
+            if step.done {
+                break;
+            }
+        }
+    }
+    Ok(Some(issued))
+}

@@ -1,0 +1,177 @@
+//! Changes whether workspaces and accounts may go on, and tells those who follow.
+
+use jiff::Timestamp;
+use sea_orm::ConnectionTrait as _;
+use tandem_proto::ids::{BillingAccountId, WorkspaceId};
+use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::outbox;
+
+use crate::context::Context;
+use crate::domain::event::FeedEvent;
+use crate::domain::standing::{self, LOCK_COUNTDOWN, LockCause, Standing};
+use crate::mail::{self, Letter};
+use crate::store::bill;
+use crate::store::debtor::{self, Debtor};
+use crate::store::feed::{self, NewEvent};
+use crate::store::read::{self, Row};
+use crate::store::workspace::{self, Workspace};
+
+/// Gives workspaces new standings and tells the feed. The workspaces must be locked.
+pub async fn change(tx: &Tx, changes: &[(Workspace, Standing)], now: Timestamp) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let changed: Vec<Workspace> = changes
+        .iter()
+        .map(|(w, standing)| Workspace { standing: *standing, revision: w.revision + 1, ..w.clone() })
+        .collect();
+    workspace::save_standings(tx, &changed).await?;
+    tell(tx, &changed, now).await
+}
+
+/// Tells the feed that workspaces are settled in another way now.
+pub async fn announce(tx: &Tx, workspaces: &[WorkspaceId], now: Timestamp) -> Result<(), StoreError> {
+    if workspaces.is_empty() {
+        return Ok(());
+    }
+    let locked = workspace::lock(tx, workspaces).await?;
+    let changes: Vec<_> = locked.into_iter().map(|w| { let standing = w.standing; (w, standing) }).collect();
+    change(tx, &changes, now).await
+}
+
+async fn tell(tx: &Tx, workspaces: &[Workspace], now: Timestamp) -> Result<(), StoreError> {
+    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
+    workspaces.iter().for_each(|w| rows.push([w.billing_account.as_str().into(), w.id.as_str().into()]));
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT b.workspace_id, b.settlement_method FROM {} JOIN workspace_binding b \
+         ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id \
+         WHERE b.effective_to IS NULL",
+        rel.sql
+    );
+    let mut methods = std::collections::HashMap::new();
+    for row in read::all(tx, &text, rel.values).await? {
+        let row = Row(&row, "workspace_binding");
+        methods.insert(row.text("workspace_id")?, row.text("settlement_method")?);
+    }
+    let event = |w: &Workspace| NewEvent {
+        billing_account: w.billing_account.as_str().to_owned(),
+        workspace: Some(w.id.as_str().to_owned()),
+        event: FeedEvent::WorkspaceChanged {
+            revision: w.revision,
+            settlement_method: methods.get(w.id.as_str()).cloned().unwrap_or_default(),
+            standing: w.standing.state.name().to_owned(),
+            lock_at: w.standing.lock_at.map(Timestamp::as_microsecond),
+        },
+    };
+    feed::add(tx, &workspaces.iter().map(event).collect::<Vec<_>>(), now).await
+}
+
+/// Starts the countdown of every workspace that accounts newly in arrears settle by the Billing Center, and tells the
+/// accounts by mail. `owed` is each account's debt as text.
+pub async fn start_arrears(
+    tx: &Tx, ctx: &Context, debtors: &[(Debtor, String)], now: Timestamp,
+) -> Result<(), Fault> {
+    if debtors.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<BillingAccountId> = debtors.iter().map(|(d, _)| d.id.clone()).collect();
+    let workspaces = workspace::lock_settled_by_billing_center(tx, &ids).await?;
+    let counted: Vec<_> = workspaces
+        .into_iter()
+        .filter_map(|w| {
+            let since = debtors.iter().find(|(d, _)| d.id == w.billing_account)?.0.arrears_since?;
+            let standing = w.standing.count_down(LockCause::Arrears, since)?;
+            Some((w, standing))
+        })
+        .collect();
+    change(tx, &counted, now).await?;
+    let mails: Vec<_> = debtors
+        .iter()
+        .filter_map(|(d, owed)| {
+            let since = d.arrears_since?;
+            let letter = Letter::ArrearsStarted { amount: owed.clone(), lock_day: utc_day(since + LOCK_COUNTDOWN) };
+            let key = format!("arrears:{}:{}", d.id, since.as_microsecond());
+            Some(mail::outgoing(&ctx.letterhead, &letter, &d.email, d.language, d.id.as_str(), &key))
+        })
+        .collect();
+    Ok(outbox::add(tx, &mails, now).await?)
+}
+
+/// Ends the countdowns and locks that an account's arrears had started, and tells the account by mail.
+pub async fn end_arrears(tx: &Tx, ctx: &Context, debtor: &Debtor, now: Timestamp) -> Result<(), Fault> {
+    let workspaces = workspace::lock_settled_by_billing_center(tx, std::slice::from_ref(&debtor.id)).await?;
+    let freed: Vec<_> = workspaces
+        .into_iter()
+        .filter_map(|w| w.standing.settle(LockCause::Arrears).map(|standing| (w, standing)))
+        .collect();
+    if freed.is_empty() {
+        return Ok(());
+    }
+    change(tx, &freed, now).await?;
+    let letter = Letter::WorkspaceUnlocked { workspaces: freed.iter().map(|(w, _)| w.name.clone()).collect() };
+    let key = format!("unlocked:{}:{}", debtor.id, now.as_microsecond());
+    let mail = mail::outgoing(&ctx.letterhead, &letter, &debtor.email, debtor.language, debtor.id.as_str(), &key);
+    Ok(outbox::add(tx, &[mail], now).await?)
+}
+
+/// Locks workspaces whose countdown has run out, and tells the account and each owner by mail. Returns how many.
+pub async fn lock_due(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+    let tx = ctx.db.begin().await?;
+    let due = workspace::lock_due(&tx, now, BATCH).await?;
+    let locked: Vec<_> = due
+        .into_iter()
+        .filter_map(|w| w.standing.lock_if_due(now).map(|standing| (w, standing)))
+        .collect();
+    if locked.is_empty() {
+        return Ok(0);
+    }
+    change(&tx, &locked, now).await?;
+    let accounts: Vec<BillingAccountId> = locked.iter().map(|(w, _)| w.billing_account.clone()).collect();
+    let debtors = debtor::find(&tx, &accounts).await?;
+    let mut mails = Vec::new();
+    for (w, _) in &locked {
+        let letter = Letter::WorkspaceLocked { workspaces: vec![w.name.clone()] };
+        let key = format!("locked:{}:{}", w.id, w.revision + 1);
+        let account = debtors.iter().find(|d| d.id == w.billing_account);
+        let to_account = account.map(|d| (d.email.as_str(), d.language));
+        let to_owner = Some((w.owner_email.as_str(), w.language)).filter(|to| Some(to.0) != to_account.map(|a| a.0));
+        for (to, language) in to_account.into_iter().chain(to_owner) {
+            mails.push(mail::outgoing(&ctx.letterhead, &letter, to, language, w.billing_account.as_str(), &key));
+        }
+    }
+    outbox::add(&tx, &mails, now).await?;
+    let count = locked.len();
+    tx.commit().await?;
+    tracing::info!(workspaces = count, "locked {count} workspaces whose countdown had run out");
+    Ok(count)
+}
+
+/// Most workspaces that are locked in one transaction: far below the statement time limit.
+const BATCH: i64 = 200;
+
+/// Makes accounts overdue whose arrears have stood for 14 days, and their bills with them. Returns how many.
+pub async fn set_overdue(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+    let tx = ctx.db.begin().await?;
+    let debtors = debtor::lock_overdue(&tx, now - LOCK_COUNTDOWN, BATCH).await?;
+    if debtors.is_empty() {
+        return Ok(0);
+    }
+    let overdue: Vec<Debtor> = debtors
+        .into_iter()
+        .map(|d| {
+            let (standing, arrears_since) =
+                standing::of_account(d.standing, d.arrears_since, true, now);
+            Debtor { standing, arrears_since, ..d }
+        })
+        .collect();
+    debtor::save_standings(&tx, &overdue).await?;
+    bill::set_overdue(&tx, &overdue.iter().map(|d| d.id.clone()).collect::<Vec<_>>()).await?;
+    tx.commit().await?;
+    Ok(overdue.len())
+}
+
+fn utc_day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}

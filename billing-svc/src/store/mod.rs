@@ -1,0 +1,24 @@
+//! What is in the database, as domain types: one file for each aggregate, set-based where there may be many rows.
+//!
+//! Everything takes any connection; changes take a [`Tx`](tandem_service_kit::db::Tx), so that they are part of an
+//! operation's transaction. Duplicates are settled by unique keys, never by looking first.
+
+pub mod account;
+pub mod bill;
+pub mod binding;
+pub mod debtor;
+pub mod failed_try;
+pub mod feed;
+pub mod landing;
+pub mod ledger;
+pub mod marketplace_event;
+pub mod metering;
+pub mod metering_queue;
+pub mod price;
+pub mod read;
+pub mod recharge;
+pub mod settled;
+pub mod site_day;
+pub mod subscription;
+pub mod usage;
+pub mod workspace;
