@@ -12,6 +12,7 @@ use tandem_proto::day::UsageDay;
 use tandem_proto::ids::{BillingAccountId, CloudAccountId, SubscriptionId, WorkspaceId};
 use tandem_proto::item::BillingItem;
 use tandem_proto::quantity::Quantity;
+use tandem_proto::vendor::Vendor;
 use tandem_service_kit::clock::{SharedClock, TestClock};
 use tandem_service_kit::config::MailSection;
 use tandem_service_kit::db::testing::{TestDatabase, both_with};
@@ -20,7 +21,7 @@ use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::identity::{Signer, SigningKey};
 use tandem_service_kit::peer::Peer;
 
-use crate::config::Config;
+use crate::config::{Config, VendorRules};
 use crate::context::{Context, Gateway, Wakes};
 use crate::mail::Letterhead;
 use crate::migration;
@@ -64,8 +65,6 @@ pub(crate) async fn both(name: &str) -> Vec<Bench> {
 pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
     let mut benches = Vec::new();
     for database in both_with(&format!("billing_{name}"), steps).await {
-        let signer = Signer::new("billing", Role::Billing, SigningKey::generate().unwrap());
-        let peer = Peer::connect_lazy(gateway, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap();
         let clock = Arc::new(TestClock::frozen(at("2026-03-01T00:00:00Z")));
         let shared: SharedClock = clock.clone();
         let ctx = Context {
@@ -73,13 +72,18 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
             clock: shared,
             vendors: Config::load(None).unwrap().vendor_rules().unwrap(),
             letterhead: Letterhead::new(&MailSection::default()),
-            gateway: Gateway::new(peer.channel()),
+            gateway: gateway_at(gateway),
             wakes: Wakes::default(),
         };
         crate::store::price::store(&ctx.db, &crate::store::price::shipped().unwrap(), clock.start()).await.unwrap();
         benches.push(Bench { ctx: Arc::new(ctx), clock, _database: database });
     }
     benches
+}
+
+fn gateway_at(uri: &str) -> Gateway {
+    let signer = Signer::new("billing", Role::Billing, SigningKey::generate().unwrap());
+    Gateway::new(Peer::connect_lazy(uri, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap().channel())
 }
 
 /// The clock's own time, for tests.
@@ -94,6 +98,34 @@ impl Start for TestClock {
 }
 
 impl Bench {
+    /// The same, calling another gateway.
+    pub(crate) fn calling(self, gateway: &str) -> Bench {
+        let ctx = Context {
+            db: self.ctx.db.clone(),
+            clock: self.ctx.clock.clone(),
+            vendors: self.ctx.vendors.clone(),
+            letterhead: self.ctx.letterhead.clone(),
+            gateway: gateway_at(gateway),
+            wakes: Wakes::default(),
+        };
+        Bench { ctx: Arc::new(ctx), ..self }
+    }
+
+    /// The same, with other rules for a vendor.
+    pub(crate) fn with_vendor(self, vendor: Vendor, rules: VendorRules) -> Bench {
+        let mut vendors = self.ctx.vendors.clone();
+        vendors.insert(vendor, rules);
+        let ctx = Context {
+            db: self.ctx.db.clone(),
+            clock: self.ctx.clock.clone(),
+            vendors,
+            letterhead: self.ctx.letterhead.clone(),
+            gateway: self.ctx.gateway.clone(),
+            wakes: Wakes::default(),
+        };
+        Bench { ctx: Arc::new(ctx), ..self }
+    }
+
     /// Moves the clock on.
     pub(crate) fn pass(&self, span: SignedDuration) {
         self.clock.advance_by(span);

@@ -181,7 +181,7 @@ impl Service {
                 if new.region() != region {
                     return Err(Fault::new(Reason::RegionMismatch));
                 }
-                Ok((Payer::New(new), None))
+                Ok((Payer::New(Box::new(new)), None))
             }
             Some(pb::bind_workspace_request::Payer::ProvedAccount(proved)) => {
                 let username = validate::text("proved_account.username", &proved.username, 64)?;

@@ -32,3 +32,11 @@ fn optional<T: FromStr<Err: Display>>(field: &str, value: &str) -> Result<Option
 fn named<T>(field: &str, value: Option<T>) -> Result<T, Fault> {
     value.ok_or_else(|| Fault::field(field, "is required, and must be a value of its enum"))
 }
+
+/// An event as the service would record it.
+#[cfg(test)]
+pub(crate) fn recorded_for_tests(
+    event: tandem_proto::billing::v1::AnnouncedEvent,
+) -> crate::store::marketplace_event::Recorded {
+    convert_marketplace::recorded("event", event).unwrap()
+}

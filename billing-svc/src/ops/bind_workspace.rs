@@ -49,7 +49,7 @@ pub struct Profile {
 /// Who pays.
 pub enum Payer {
     /// An account to be made.
-    New(NewAccount),
+    New(Box<NewAccount>),
     /// An existing account, and the code that proves it.
     Proved {
         /// The account.

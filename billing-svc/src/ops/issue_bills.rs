@@ -29,7 +29,7 @@ use crate::store::bill::{self, Bill, Payment};
 use crate::store::debtor::{self, Debtor};
 use crate::store::feed::{self, NewEvent};
 use crate::store::ledger::{self, Posting};
-use crate::store::metering::MeteringRecord;
+use crate::store::metering::{MeteringRecord, RecordWithBills};
 use crate::store::settled::CloudRoute;
 use crate::store::workspace::Workspace;
 use crate::store::{metering as records, price, usage};
@@ -282,19 +282,26 @@ fn broken(column: &'static str) -> Fault {
     StoreError::Corrupt { table: "ledger_entry", column }.into()
 }
 
+/// The bills of a run that settle through one purchase.
+struct Group<'a> {
+    route: &'a CloudRoute,
+    debtor: &'a Debtor,
+    bills: Vec<(BillId, i64)>,
+}
+
 /// One record for each purchase: all bills of this run that settle through it.
 fn metering_records(
     ctx: &Context, run: Run, drafted: &[Drafted], windows: &HashMap<WindowKey, Window>,
-) -> Result<Vec<(MeteringRecord, Vec<(BillId, i64)>)>, Fault> {
-    let mut groups: BTreeMap<(SubscriptionId, &'static str), (&CloudRoute, &Debtor, Vec<(BillId, i64)>)> = BTreeMap::new();
+) -> Result<Vec<RecordWithBills>, Fault> {
+    let mut groups: BTreeMap<(SubscriptionId, &'static str), Group<'_>> = BTreeMap::new();
     for d in drafted {
         let Some(route) = &d.work.route else { continue };
         let key = (route.subscription.clone(), d.debtor.currency.code());
-        let group = groups.entry(key).or_insert_with(|| (route, &d.debtor, Vec::new()));
-        group.2.push((d.id.clone(), d.draft.payable.minor));
+        let group = groups.entry(key).or_insert_with(|| Group { route, debtor: &d.debtor, bills: Vec::new() });
+        group.bills.push((d.id.clone(), d.draft.payable.minor));
     }
     let mut made = Vec::new();
-    for ((subscription, _), (route, debtor, bills)) in groups {
+    for ((subscription, _), Group { route, debtor, bills }) in groups {
         let policy = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref());
         let window = windows.get(&(subscription.clone(), debtor.currency));
         let (Some(policy), Some(window)) = (policy, window) else { return Err(broken("window")) };

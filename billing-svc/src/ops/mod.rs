@@ -33,4 +33,6 @@ pub mod update_profile;
 pub mod verify_purchase;
 
 #[cfg(test)]
+mod market_tests;
+#[cfg(test)]
 mod tests;

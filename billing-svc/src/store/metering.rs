@@ -63,12 +63,13 @@ pub struct MeteringRecord {
     pub traceparent: Option<String>,
 }
 
+/// A record with the bills it settles and the minor units of each.
+pub type RecordWithBills = (MeteringRecord, Vec<(BillId, i64)>);
+
 /// Adds records with the bills they settle.
 ///
 /// Fails when another record of the same purchase and dimension has one of the windows.
-pub async fn insert(
-    tx: &Tx, records: &[(MeteringRecord, Vec<(BillId, i64)>)],
-) -> Result<(), StoreError> {
+pub async fn insert(tx: &Tx, records: &[RecordWithBills]) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
     }

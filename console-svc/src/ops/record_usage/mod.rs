@@ -1,0 +1,205 @@
+//! Records usage points: callers at the same time share a commit, a lone caller waits for nobody.
+//!
+//! Two tasks work hand in hand. One takes whatever batches are waiting, looks up what has to be known of them and judges
+//! their points; the other writes what the first one prepared, in one transaction: points, marks of changed days, and
+//! the answers. While one group is being committed the next one is prepared. Groups are written in the order of
+//! arrival, so that of two points of one key the later one stays.
+
+mod prepare;
+mod write;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tandem_proto::console::v1::{PointOutcome, RecordUsageResponse, RefusedPoint};
+use tandem_proto::reason::Reason;
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::request_log::RequestKey;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::Context;
+use crate::domain::point::{PointKey, RawPoint, Refusal};
+
+/// Most points of one batch (contract).
+pub const BATCH_POINTS_MAX: usize = 5_000;
+/// Points that may wait or be written at a time: some megabytes, about half a second's work.
+const WAITING_POINTS_MAX: usize = 60_000;
+/// Points from which on a group takes no further batch, so that its statement stays far below the time limit.
+const GROUP_POINTS_MAX: usize = 8_000;
+
+/// What every batch is answered with.
+pub type Answer = Result<RecordUsageResponse, Fault>;
+
+/// Takes batches. Cheap to clone; recording goes on until every clone is dropped.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::UnboundedSender<Job>,
+    room: Arc<Semaphore>,
+}
+
+/// How a batch came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Alone: its answer names the outcome of every point.
+    Unary,
+    /// In a stream: its answer counts outcomes and names refusals.
+    Streamed,
+}
+
+/// A batch on its way.
+struct Job {
+    key: RequestKey,
+    points: Vec<RawPoint>,
+    form: Form,
+    answer: oneshot::Sender<Answer>,
+    /// Its share of the room, held until it is answered.
+    room: OwnedSemaphorePermit,
+}
+
+/// A batch whose points were judged, all but Free quotas.
+struct Prepared {
+    key: RequestKey,
+    form: Form,
+    count: usize,
+    good: Vec<GoodPoint>,
+    refused: Vec<(usize, Refusal)>,
+    answer: oneshot::Sender<Answer>,
+    room: OwnedSemaphorePermit,
+}
+
+/// A point that may be written.
+struct GoodPoint {
+    /// Its place in the batch.
+    place: usize,
+    key: PointKey,
+    quantity: i64,
+    /// Whether a Free quota has to be looked at.
+    free: bool,
+}
+
+impl Recorder {
+    /// Starts the two tasks on `tasks`.
+    pub fn start(context: Context, tasks: &mut JoinSet<()>) -> Recorder {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        // Room for one group: while it waits, the next one grows in the queue.
+        let (ready, groups) = mpsc::channel(1);
+        tasks.spawn(prepare_groups(context.clone(), waiting, ready));
+        tasks.spawn(write_groups(context, groups));
+        Recorder { queue, room: Arc::new(Semaphore::new(WAITING_POINTS_MAX)) }
+    }
+
+    /// Records a batch. Fails with `OVERLOADED` at once when too much is waiting.
+    pub async fn record(&self, key: RequestKey, points: Vec<RawPoint>) -> Answer {
+        let share = share(&points)?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(share);
+        let room = room.map_err(|_| Fault::new(Reason::Overloaded))?;
+        answered(self.enqueue(key, points, Form::Unary, room)).await
+    }
+
+    /// Takes a batch of a stream, waiting until there is room; the answer comes later.
+    pub async fn take(&self, key: RequestKey, points: Vec<RawPoint>) -> Result<oneshot::Receiver<Answer>, Fault> {
+        let share = share(&points)?;
+        let room = Arc::clone(&self.room).acquire_many_owned(share).await;
+        let room = room.map_err(|_| Fault::new(Reason::Overloaded))?;
+        Ok(self.enqueue(key, points, Form::Streamed, room))
+    }
+
+    fn enqueue(
+        &self,
+        key: RequestKey,
+        points: Vec<RawPoint>,
+        form: Form,
+        room: OwnedSemaphorePermit,
+    ) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        // A queue without a reader drops the job, and with it the sender: the caller learns that nothing was decided.
+        let _ = self.queue.send(Job { key, points, form, answer, room });
+        answered
+    }
+}
+
+/// Waits for a batch's answer.
+pub async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
+    answer.await.unwrap_or(Err(Fault::new(Reason::StorageUnavailable)))
+}
+
+fn share(points: &[RawPoint]) -> Result<u32, Fault> {
+    let wrong = || Fault::field("points", "1 to 5000 points");
+    if points.is_empty() || points.len() > BATCH_POINTS_MAX {
+        return Err(wrong());
+    }
+    u32::try_from(points.len()).map_err(|_| wrong())
+}
+
+async fn prepare_groups(
+    context: Context,
+    mut waiting: mpsc::UnboundedReceiver<Job>,
+    ready: mpsc::Sender<Vec<Prepared>>,
+) {
+    let mut held = None;
+    loop {
+        let first = match held.take() {
+            Some(job) => job,
+            None => match waiting.recv().await {
+                Some(job) => job,
+                None => return,
+            },
+        };
+        let mut points = first.points.len();
+        let mut keys = HashSet::from([place_of(&first.key)]);
+        let mut group = vec![first];
+        while points < GROUP_POINTS_MAX
+            && let Ok(job) = waiting.try_recv()
+        {
+            // A repetition must find the answer of the first one, so it goes into the next group.
+            if !keys.insert(place_of(&job.key)) {
+                held = Some(job);
+                break;
+            }
+            points += job.points.len();
+            group.push(job);
+        }
+        let prepared = prepare::group(&context, group).await;
+        if !prepared.is_empty() && ready.send(prepared).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_groups(context: Context, mut groups: mpsc::Receiver<Vec<Prepared>>) {
+    while let Some(group) = groups.recv().await {
+        write::group(&context, group).await;
+    }
+}
+
+fn place_of(key: &RequestKey) -> (String, &'static str, String) {
+    (key.principal().to_owned(), key.method(), key.request_id().to_owned())
+}
+
+/// Puts a batch's answer together. `outcomes` has one entry for each point.
+fn response(form: Form, outcomes: &[PointOutcome], refused: &[(usize, Refusal)]) -> RecordUsageResponse {
+    let count = |wanted: PointOutcome| {
+        i32::try_from(outcomes.iter().filter(|outcome| **outcome == wanted).count()).unwrap_or(i32::MAX)
+    };
+    let mut refused: Vec<_> = refused
+        .iter()
+        .map(|(place, refusal)| RefusedPoint {
+            index: i64::try_from(*place).unwrap_or(i64::MAX),
+            reason: refusal.reason.name().to_owned(),
+            message: refusal.message.to_owned(),
+        })
+        .collect();
+    refused.sort_by_key(|point| point.index);
+    RecordUsageResponse {
+        accepted_count: count(PointOutcome::Accepted),
+        duplicate_count: count(PointOutcome::Duplicate),
+        replaced_count: count(PointOutcome::Replaced),
+        refused_count: count(PointOutcome::Refused),
+        outcomes: match form {
+            Form::Unary => outcomes.iter().map(|outcome| i32::from(*outcome)).collect(),
+            Form::Streamed => Vec::new(),
+        },
+        refused,
+    }
+}

@@ -1,0 +1,226 @@
+//! Writes a group of batches: points, marks of changed days and answers, in one transaction.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use tandem_proto::console::v1::{PointOutcome, RecordUsageResponse};
+use tandem_proto::reason::Reason;
+use tandem_service_kit::db::{StoreError, Tx};
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::fresh::fresh_uuid;
+use tandem_service_kit::request_log::{replay_all, save_all};
+
+use super::{Context, Prepared, response};
+use crate::domain::point::{PointKey, Refusal};
+use crate::domain::quota::{FreeUsage, Verdict};
+use crate::domain::workspace::Plan;
+use crate::store;
+use crate::store::usage_point::{self, Effect};
+
+/// Tries of a transaction that met a lock or a deadlock (`reliability.md` 4.4).
+const TRIES: u32 = 3;
+
+/// Writes the group and answers each batch.
+///
+/// What goes wrong for a group may be due to one batch, so each is then written alone. A failed commit leaves the
+/// outcome open: the callers repeat, and find their answers if it happened.
+pub(super) async fn group(context: &Context, group: Vec<Prepared>) {
+    match try_group(context, &group).await {
+        Ok(answers) => {
+            answers.iter().for_each(|answer| count(context, answer));
+            answer_all(group, answers);
+        }
+        Err(StoreError::Unavailable(error)) => refuse_all(group, &Fault::from(StoreError::Unavailable(error))),
+        Err(StoreError::Exhausted) => refuse_all(group, &Fault::from(StoreError::Exhausted)),
+        Err(error) if group.len() == 1 && !matches!(error, StoreError::Conflict) => {
+            refuse_all(group, &Fault::from(error));
+        }
+        Err(error) => {
+            tracing::debug!(error = %error, batches = group.len(), "a group could not be written; writing one by one");
+            for batch in group {
+                alone(context, batch).await;
+            }
+        }
+    }
+}
+
+fn count(context: &Context, answer: &RecordUsageResponse) {
+    let counts = [
+        ("accepted", answer.accepted_count),
+        ("duplicate", answer.duplicate_count),
+        ("replaced", answer.replaced_count),
+        ("refused", answer.refused_count),
+    ];
+    for (outcome, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let count = u64::try_from(count).unwrap_or(0);
+        context.meters.points.add(count, &[KeyValue::new("outcome", outcome)]);
+    }
+}
+
+fn answer_all(group: Vec<Prepared>, answers: Vec<RecordUsageResponse>) {
+    for (batch, answer) in group.into_iter().zip(answers) {
+        // A caller that left finds its answer when it repeats.
+        let _ = batch.answer.send(Ok(answer));
+        drop(batch.room);
+    }
+}
+
+fn refuse_all(group: Vec<Prepared>, fault: &Fault) {
+    for batch in group {
+        let _ = batch.answer.send(Err(fault.clone()));
+    }
+}
+
+/// Writes one batch whose request id may have been used by a twin meanwhile.
+async fn alone(context: &Context, batch: Prepared) {
+    let earlier = replay_all::<RecordUsageResponse>(&context.db.write, &[&batch.key]).await;
+    let answer = match earlier.map(|mut answers| answers.pop()) {
+        Err(error) => Err(Fault::from(error)),
+        Ok(Some(Err(fault))) => Err(fault),
+        Ok(Some(Ok(Some(answer)))) => Ok(answer),
+        Ok(Some(Ok(None)) | None) => match try_group(context, std::slice::from_ref(&batch)).await {
+            Ok(mut answers) => {
+                answers.iter().for_each(|answer| count(context, answer));
+                answers.pop().ok_or(Fault::new(Reason::Internal))
+            }
+            Err(error) => Err(Fault::from(error)),
+        },
+    };
+    let _ = batch.answer.send(answer);
+}
+
+async fn try_group(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match once(context, group).await {
+            Err(StoreError::Busy) if tries < TRIES => {}
+            result => return result,
+        }
+    }
+}
+
+async fn once(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {
+    let t0 = std::time::Instant::now();
+    let tx = context.db.begin().await?;
+    let t1 = t0.elapsed();
+    let exhausted = judge_free(context, &tx, group).await?;
+    let outcomes = write_points(&tx, group, &exhausted).await?;
+    let t2 = t0.elapsed();
+    let answers = group.iter().enumerate().zip(&outcomes).map(|((index, batch), outcomes)| {
+        let used_up = batch.good.iter().filter(|point| exhausted.contains(&(index, point.place)));
+        let used_up = used_up.map(|point| (point.place, Refusal::of(Reason::QuotaExhausted)));
+        let refused: Vec<_> = batch.refused.iter().cloned().chain(used_up).collect();
+        response(batch.form, outcomes, &refused)
+    });
+    let answers: Vec<_> = answers.collect();
+    let encoded: Vec<_> = group
+        .iter()
+        .zip(&answers)
+        .map(|(batch, answer)| (&batch.key, prost::Message::encode_to_vec(answer)))
+        .collect();
+    save_all(&tx, &encoded, context.now()).await?;
+    let t3 = t0.elapsed();
+    tx.commit().await?;
+    let n: usize = group.iter().map(|g| g.count).sum();
+    eprintln!("T n={n} begin {t1:?} points {:?} log {:?} commit {:?}", t2 - t1, t3 - t2, t0.elapsed() - t3);
+    Ok(answers)
+}
+
+/// Judges the points of Free workspaces against what is stored; returns batch and place of those beyond a quota.
+///
+/// The workspaces are locked until the transaction ends, so that no other writer's points are missed. One that became
+/// Commercial meanwhile has no quota any more.
+async fn judge_free(
+    context: &Context,
+    tx: &Tx,
+    group: &[Prepared],
+) -> Result<HashSet<(usize, usize)>, StoreError> {
+    let free = |batch: &'_ Prepared| batch.good.iter().any(|point| point.free);
+    if !group.iter().any(free) {
+        return Ok(HashSet::new());
+    }
+    let points = || {
+        let batches = group.iter().enumerate();
+        batches.flat_map(|(index, batch)| batch.good.iter().filter(|point| point.free).map(move |point| (index, point)))
+    };
+    let days: BTreeSet<(Arc<str>, i32)> =
+        points().map(|(_, point)| (Arc::clone(&point.key.workspace_id), point.key.usage_day)).collect();
+    let ids: BTreeSet<&str> = days.iter().map(|(workspace, _)| &**workspace).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let facts = store::workspace::facts(tx, &context.sites, &ids, true).await?;
+    let days: Vec<_> = days.into_iter().collect();
+    let mut usage: HashMap<Arc<str>, FreeUsage> = HashMap::new();
+    for (key, quantity) in usage_point::of_days(tx, &days).await? {
+        usage.entry(Arc::clone(&key.workspace_id)).or_default().know(&key, quantity);
+    }
+    let mut exhausted = HashSet::new();
+    for (index, point) in points() {
+        if facts.get(&point.key.workspace_id).is_some_and(|facts| facts.plan == Plan::Commercial) {
+            continue;
+        }
+        let used = usage.entry(Arc::clone(&point.key.workspace_id)).or_default();
+        if used.offer(&point.key, point.quantity) == Verdict::Exhausted {
+            exhausted.insert((index, point.place));
+        }
+    }
+    Ok(exhausted)
+}
+
+/// A point on its way into the table.
+struct Write<'a> {
+    key: &'a PointKey,
+    quantity: i64,
+    batch: usize,
+    place: usize,
+}
+
+/// Writes the points of all batches and tells the outcome of each, as if they had been written one after the other.
+///
+/// Points of one key become one row to write: the first decides what is told of what was stored, the last one stays.
+async fn write_points(
+    tx: &Tx,
+    group: &[Prepared],
+    exhausted: &HashSet<(usize, usize)>,
+) -> Result<Vec<Vec<PointOutcome>>, StoreError> {
+    let mut outcomes: Vec<_> = group.iter().map(|batch| vec![PointOutcome::Refused; batch.count]).collect();
+    let mut writes = Vec::with_capacity(group.iter().map(|batch| batch.good.len()).sum());
+    for (batch, prepared) in group.iter().enumerate() {
+        let taken = prepared.good.iter().filter(|point| !exhausted.contains(&(batch, point.place)));
+        writes.extend(taken.map(|point| Write { key: &point.key, quantity: point.quantity, batch, place: point.place }));
+    }
+    // Stable, so that points of one key stay in the order in which they came.
+    writes.sort_by(|a, b| a.key.cmp(b.key));
+
+    let runs: Vec<_> = writes.chunk_by(|a, b| a.key == b.key).collect();
+    let first: Vec<_> = runs.iter().filter_map(|run| run.first()).map(|write| (write.key, write.quantity)).collect();
+    let changed_again = runs.iter().filter_map(|run| Some((run.first()?, run.last()?)));
+    let second: Vec<_> = changed_again
+        .filter(|(first, last)| first.quantity != last.quantity)
+        .map(|(_, last)| (last.key, last.quantity))
+        .collect();
+    let token = fresh_uuid().simple().to_string();
+    let effects = usage_point::upsert(tx, &first, &token).await?;
+    usage_point::upsert(tx, &second, &token).await?;
+
+    for (run, effect) in runs.iter().zip(effects) {
+        let mut before = None;
+        for write in *run {
+            let outcome = match before {
+                None => match effect {
+                    Effect::New => PointOutcome::Accepted,
+                    Effect::Same => PointOutcome::Duplicate,
+                    Effect::Replaced => PointOutcome::Replaced,
+                },
+                Some(quantity) if quantity == write.quantity => PointOutcome::Duplicate,
+                Some(_) => PointOutcome::Replaced,
+            };
+            before = Some(write.quantity);
+            if let Some(slot) = outcomes.get_mut(write.batch).and_then(|batch| batch.get_mut(write.place)) {
+                *slot = outcome;
+            }
+        }
+    }
+    Ok(outcomes)
+}

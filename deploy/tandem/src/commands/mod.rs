@@ -1,0 +1,68 @@
+//! The commands, one file each: its arguments, its help, what it does.
+
+pub mod account;
+pub mod bill;
+pub mod callback;
+pub mod check_config;
+pub mod clock;
+pub mod demo;
+pub mod ledger;
+pub mod marketplace;
+pub mod metering;
+pub mod migrate;
+pub mod outbox;
+pub mod recharge;
+pub mod reconcile;
+pub mod sandbox;
+pub mod token;
+pub mod up;
+pub mod usage;
+pub mod wallet;
+pub mod workspace;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Attempt as _, Result};
+
+/// Threads for a command that only calls services; it waits most of the time.
+const CLIENT_THREADS: usize = 1;
+/// Threads for a process that serves: enough for two services' SQLite work side by side, and a bound on memory.
+const SERVER_THREADS: usize = 2;
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Result<()> {
+    let threads = match cli.command {
+        Command::Up(_) | Command::Demo(_) => SERVER_THREADS,
+        _ => CLIENT_THREADS,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.attempt(|| "starting the runtime".to_owned())?;
+    let result = runtime.block_on(dispatch(cli));
+    // A blocking read of something slow must not keep a finished command alive.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(global, args).await,
+        Command::Demo(args) => demo::run(global, args).await,
+        Command::Token(args) => token::run(global, args),
+        Command::Clock(args) => clock::run(global, args).await,
+        Command::Migrate(args) => migrate::run(global, args).await,
+        Command::CheckConfig(args) => check_config::run(global, args),
+        Command::Usage(args) => usage::run(global, args).await,
+        Command::Bill(args) => bill::run(global, args).await,
+        Command::Ledger(args) => ledger::run(global, args).await,
+        Command::Wallet(args) => wallet::run(global, args).await,
+        Command::Recharge(args) => recharge::run(global, args).await,
+        Command::Marketplace(args) => marketplace::run(global, args).await,
+        Command::Metering(args) => metering::run(global, args).await,
+        Command::Reconcile(args) => reconcile::run(global, args).await,
+        Command::Outbox(args) => outbox::run(global, args).await,
+        Command::Account(args) => account::run(global, args).await,
+        Command::Workspace(args) => workspace::run(global, args).await,
+        Command::Callback(args) => callback::run(global, args).await,
+        Command::Sandbox(args) => sandbox::run(global, args).await,
+    }
+}

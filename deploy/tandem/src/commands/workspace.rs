@@ -1,0 +1,179 @@
+//! `tandem workspace`: workspaces and how they are settled.
+
+use clap::Subcommand;
+use tandem_proto::billing::v1::{
+    GetBindingRequest, ListBindingHistoryRequest, ListBindingsRequest, SettlementPeriod, WorkspaceBinding,
+};
+use tandem_proto::console::v1::{GetWorkspaceRequest, Workspace};
+
+use crate::cli::{Global, Limit};
+use crate::client::{Clients, Listed, PAGE_SIZE, all_pages, present};
+use crate::failure::Result;
+use crate::output::{Cell, Table};
+
+/// Workspaces and how they are settled.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tandem workspace show wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
+  tandem workspace bindings --account lin_teahouse
+  tandem workspace history wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f")]
+pub struct Args {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Show a workspace as the Console knows it
+    Show {
+        /// The workspace, wks_…
+        workspace: String,
+    },
+    /// Show how a workspace is settled now, or all workspaces of an account
+    Bindings {
+        /// The workspace, wks_…
+        #[arg(required_unless_present = "account", conflicts_with = "account")]
+        workspace: Option<String>,
+        /// The billing account: its id, bac_…, or its username
+        #[arg(long)]
+        account: Option<String>,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show how a workspace was settled from the beginning
+    History {
+        /// The workspace, wks_…
+        workspace: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
+}
+
+/// Runs the act.
+pub async fn run(global: &Global, args: Args) -> Result<()> {
+    let (clients, output) = (global.clients()?, global.output());
+    match args.act {
+        Act::Show { workspace } => {
+            let request = GetWorkspaceRequest { workspace_id: workspace, acting_account_id: String::new() };
+            let answer = clients.workspaces().get_workspace(request).await?.into_inner();
+            output.record(&record(&present(answer.workspace, "workspace")?))
+        }
+        Act::Bindings { workspace: Some(workspace), .. } => {
+            let request = GetBindingRequest { workspace_id: workspace };
+            let answer = clients.bindings().get_binding(request).await?.into_inner();
+            output.record(&bindings_table(&[present(answer.binding, "binding")?]))
+        }
+        Act::Bindings { workspace: None, account, limit } => {
+            let account = clients.billing_account_id(&account.unwrap_or_default()).await?;
+            let bindings = bindings(&clients, &account, limit.limit).await?;
+            output.list(&bindings_table(&bindings.rows), bindings.more)
+        }
+        Act::History { workspace, limit } => {
+            let periods = history(&clients, &workspace, limit.limit).await?;
+            output.list(&history_table(&periods.rows), periods.more)
+        }
+    }
+}
+
+/// An account's bound workspaces.
+pub async fn bindings(clients: &Clients, account: &str, limit: usize) -> Result<Listed<WorkspaceBinding>> {
+    let bindings = all_pages(limit, |page_token| async move {
+        let request =
+            ListBindingsRequest { billing_account_id: account.to_owned(), page_size: PAGE_SIZE, page_token };
+        let page = clients.bindings().list_bindings(request).await?.into_inner();
+        Ok((page.bindings, page.next_page_token))
+    });
+    bindings.await
+}
+
+/// How a workspace was settled, oldest first.
+pub async fn history(clients: &Clients, workspace: &str, limit: usize) -> Result<Listed<SettlementPeriod>> {
+    let periods = all_pages(limit, |page_token| async move {
+        let request = ListBindingHistoryRequest {
+            workspace_id: workspace.to_owned(),
+            page_size: PAGE_SIZE,
+            page_token,
+        };
+        let page = clients.bindings().list_binding_history(request).await?.into_inner();
+        Ok((page.periods, page.next_page_token))
+    });
+    periods.await
+}
+
+fn record(workspace: &Workspace) -> Table {
+    let retention = workspace
+        .retention
+        .iter()
+        .map(|r| format!("{} {} d", r.item().as_str_name().trim_start_matches("BILLING_ITEM_"), r.days));
+    Table::of_one(vec![
+        ("id", Cell::text(&workspace.id)),
+        ("name", Cell::text(&workspace.name)),
+        ("site", Cell::text(&workspace.site)),
+        ("language", Cell::name(workspace.language().as_str_name(), "LANGUAGE_")),
+        ("plan", Cell::name(workspace.plan().as_str_name(), "PLAN_")),
+        ("standing", Cell::name(workspace.standing().as_str_name(), "WORKSPACE_STANDING_")),
+        ("locks_at", Cell::time(workspace.lock_time)),
+        ("settlement", Cell::name(workspace.settlement_method().as_str_name(), "SETTLEMENT_METHOD_")),
+        ("owner_account_id", Cell::text(&workspace.owner_account_id)),
+        ("charged_from", Cell::time(workspace.charge_start_time)),
+        ("created_at", Cell::time(workspace.create_time)),
+        ("retention", Cell::List(retention.collect())),
+    ])
+}
+
+/// Bindings as a table.
+pub fn bindings_table(bindings: &[WorkspaceBinding]) -> Table {
+    let mut table = Table::new(&[
+        "workspace_id",
+        "workspace",
+        "site",
+        "billing_account_id",
+        "settlement",
+        "subscription_id",
+        "standing",
+        "locks_at",
+        "bound_at",
+        "method_since",
+    ]);
+    for binding in bindings {
+        table.row([
+            Cell::text(&binding.workspace_id),
+            Cell::text(&binding.workspace_name),
+            Cell::text(&binding.site),
+            Cell::text(&binding.billing_account_id),
+            Cell::name(binding.settlement_method().as_str_name(), "SETTLEMENT_METHOD_"),
+            Cell::text(&binding.subscription_id),
+            Cell::name(binding.standing().as_str_name(), "WORKSPACE_STANDING_"),
+            Cell::time(binding.lock_time),
+            Cell::time(binding.bind_time),
+            Cell::time(binding.method_start_time),
+        ]);
+    }
+    table
+}
+
+/// A workspace's settlement periods as a table.
+pub fn history_table(periods: &[SettlementPeriod]) -> Table {
+    let mut table = Table::new(&[
+        "from",
+        "until",
+        "settlement",
+        "cause",
+        "billing_account_id",
+        "cloud_account_id",
+        "subscription_id",
+    ]);
+    for period in periods {
+        table.row([
+            Cell::time(period.start_time),
+            Cell::time(period.end_time),
+            Cell::name(period.settlement_method().as_str_name(), "SETTLEMENT_METHOD_"),
+            Cell::name(period.cause().as_str_name(), "PERIOD_CAUSE_"),
+            Cell::text(&period.billing_account_id),
+            Cell::text(&period.cloud_account_id),
+            Cell::text(&period.subscription_id),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,107 @@
+//! The end of the demo: what must be true, whatever happened.
+
+use serde_json::{Value, json};
+use tandem_proto::billing::v1::{MeteringState, PaymentInstrument};
+
+use super::direct::Direct;
+use super::market::Market;
+use super::stage::Stage;
+use crate::commands::{bill, ledger};
+use crate::failure::{Failure, Result};
+use crate::output::{Cell, Table};
+
+/// More entries than the demo makes.
+const ENTRIES_SHOWN_MAX: usize = 1_000;
+
+/// Shows both ledgers, checks every proof and returns them for scripts.
+///
+/// Fails when any does not hold.
+pub async fn check(stage: &Stage, direct: &Direct, market: &Market) -> Result<Value> {
+    for (name, account) in
+        [("the direct customer", &direct.account), ("the market's customer", &market.account)]
+    {
+        stage.teller.step(&format!("The ledger of {name}"))?;
+        let entries = ledger::list(&stage.portal, account, ENTRIES_SHOWN_MAX).await?;
+        stage.teller.table(&ledger::entries_table(&entries.rows))?;
+    }
+
+    stage.teller.step("The proofs")?;
+    let mut broken = Vec::new();
+    let mut note = |holds: bool, what: String| {
+        stage.teller.proof(holds, &what)?;
+        if !holds {
+            broken.push(what);
+        }
+        Ok::<(), Failure>(())
+    };
+
+    let sums = ledger::prove(&stage.operator, "").await?;
+    for sum in &sums.sums {
+        let amount = Cell::money(Some(sum)).to_text();
+        note(sum.minor_units == 0, format!("the ledger's {} entries add up to {amount}", sums.entry_count))?;
+    }
+    note(!sums.sums.is_empty(), format!("{} currencies are in use", sums.sums.len()))?;
+    note(
+        sums.differences.is_empty(),
+        format!("{} balances differ from their entries", sums.differences.len()),
+    )?;
+
+    let bills = bill::prove(&stage.operator, "", "", |_| {}).await?;
+    let differ = format!("{} bills recomputed from usage, {} differences", bills.proved, bills.different);
+    note(bills.proved > 0 && bills.different == 0, differ)?;
+
+    let usage = Metering::count(stage, market).await?;
+    let equal = usage.billed == usage.sent && usage.sent == usage.remembered && usage.unfinished == 0;
+    stage.teller.table(&usage.table())?;
+    note(
+        equal && usage.sent > 0,
+        "metering sent = metering billed = metering remembered by the cloud".to_owned(),
+    )?;
+
+    if broken.is_empty() {
+        return Ok(json!({
+            "ledger": { "entries": sums.entry_count, "sums": ledger::sums_table(&sums).to_json() },
+            "bills": { "proved": bills.proved, "different": bills.different },
+            "metering": usage.table().to_json(),
+        }));
+    }
+    Err(Failure::Proof(broken.join("; ")))
+}
+
+/// The three counts of what went to the cloud, in the currency's minor units.
+struct Metering {
+    billed: i64,
+    sent: i64,
+    remembered: i64,
+    unfinished: usize,
+}
+
+impl Metering {
+    async fn count(stage: &Stage, market: &Market) -> Result<Metering> {
+        let out_of_range = || Failure::failed("the sum is out of range");
+        let sum =
+            |parts: Vec<i64>| parts.into_iter().try_fold(0_i64, i64::checked_add).ok_or_else(out_of_range);
+        let taken = |state| matches!(state, MeteringState::Accepted | MeteringState::DuplicateSame);
+        let records = market.metering(stage).await?;
+        let sent = records.iter().filter(|record| taken(record.state())).map(|record| record.quantity);
+        let bills = market.bills(stage).await?;
+        let payments = bills.iter().flat_map(|bill| &bill.paid_by);
+        let by_cloud = payments.filter(|payment| payment.instrument() == PaymentInstrument::Cloud);
+        let billed = by_cloud.map(|payment| payment.amount.as_ref().map_or(0, |amount| amount.minor_units));
+        let remembered = stage.sandbox.usage().await?;
+        let remembered = remembered.iter().filter(|usage| usage.instance_id == market.instance);
+        Ok(Metering {
+            billed: sum(billed.collect())?,
+            sent: sum(sent.collect())?,
+            remembered: sum(remembered.map(|usage| usage.quantity).collect())?,
+            unfinished: records.iter().filter(|record| !taken(record.state())).count(),
+        })
+    }
+
+    fn table(&self) -> Table {
+        let unfinished = i64::try_from(self.unfinished).unwrap_or(i64::MAX);
+        let mut table = Table::new(&["sent", "billed", "remembered", "not_taken"]);
+        table.row([self.sent, self.billed, self.remembered, unfinished].map(Cell::Number));
+        table
+    }
+}

@@ -1,0 +1,25 @@
+//! The integration tests: everything that is promised, through what is served, on both engines.
+
+mod boundaries;
+mod contract;
+mod documented_day;
+
+/// Makes two tests of each `async fn body(engine: Engine) -> anyhow::Result<()>`: one on each engine.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($(#[doc = $doc:literal])* $body:ident;)+) => {$(
+        mod $body {
+            use tandem_tests::engine::Engine;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() -> anyhow::Result<()> {
+                super::$body(Engine::Sqlite).await
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() -> anyhow::Result<()> {
+                super::$body(Engine::Postgres).await
+            }
+        }
+    )+};
+}
