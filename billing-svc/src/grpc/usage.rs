@@ -126,6 +126,10 @@ fn delivered(messages: &[pb::DeliveredUsage]) -> Result<Vec<Delivered>, Fault> {
         if m.revision < 1 {
             return Err(Fault::field(field("revision"), "must be at least 1"));
         }
+        // May be empty, and is part of the key: taken as it is.
+        if m.sub_key.chars().count() > SUB_KEY_CHARS_MAX || m.sub_key.chars().any(char::is_control) {
+            return Err(Fault::field(field("sub_key"), "at most 64 characters, no control characters"));
+        }
         if !(0..=3_650).contains(&m.retention_days) {
             return Err(Fault::field(field("retention_days"), "must be 0 to 3650"));
         }
@@ -134,7 +138,7 @@ fn delivered(messages: &[pb::DeliveredUsage]) -> Result<Vec<Delivered>, Fault> {
             day: validate::parse(&field("usage_day"), &m.usage_day)?,
             item,
             retention_days: m.retention_days,
-            sub_key: validate::text(&field("sub_key"), &m.sub_key, SUB_KEY_CHARS_MAX)?.to_owned(),
+            sub_key: m.sub_key.clone(),
             quantity: Quantity { hundredths: m.quantity_hundredths },
             revision: m.revision,
         };

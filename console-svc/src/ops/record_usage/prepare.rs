@@ -19,9 +19,7 @@ type Facts = HashMap<Arc<str>, WorkspaceFacts>;
 /// Answers what was answered before, judges the rest.
 pub(super) async fn group(context: &Context, jobs: Vec<Job>) -> Vec<Prepared> {
     let window = Window { now: context.now(), late_days: i32::from(context.usage.late_days) };
-    let t0 = std::time::Instant::now();
     let looked_up = look_up(context, &jobs).await;
-    eprintln!("P jobs={} {:?}", jobs.len(), t0.elapsed());
     let (facts, answers) = match looked_up {
         Ok(found) => found,
         Err(error) => {

@@ -102,12 +102,9 @@ async fn try_group(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUs
 }
 
 async fn once(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {
-    let t0 = std::time::Instant::now();
     let tx = context.db.begin().await?;
-    let t1 = t0.elapsed();
     let exhausted = judge_free(context, &tx, group).await?;
     let outcomes = write_points(&tx, group, &exhausted).await?;
-    let t2 = t0.elapsed();
     let answers = group.iter().enumerate().zip(&outcomes).map(|((index, batch), outcomes)| {
         let used_up = batch.good.iter().filter(|point| exhausted.contains(&(index, point.place)));
         let used_up = used_up.map(|point| (point.place, Refusal::of(Reason::QuotaExhausted)));
@@ -121,10 +118,7 @@ async fn once(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageRe
         .map(|(batch, answer)| (&batch.key, prost::Message::encode_to_vec(answer)))
         .collect();
     save_all(&tx, &encoded, context.now()).await?;
-    let t3 = t0.elapsed();
     tx.commit().await?;
-    let n: usize = group.iter().map(|g| g.count).sum();
-    eprintln!("T n={n} begin {t1:?} points {:?} log {:?} commit {:?}", t2 - t1, t3 - t2, t0.elapsed() - t3);
     Ok(answers)
 }
 
