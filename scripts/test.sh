@@ -18,6 +18,10 @@ buf_command() {
     local tools="${XDG_CACHE_HOME:-$HOME/.cache}/tandem-tools"
     if [ ! -x "$tools/bin/buf" ]; then
         headline "buf is missing: installing it under $tools"
+        # A Python without `ensurepip` leaves a venv without pip; the package brings it.
+        if command -v python3 >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
+            as_root apt-get install -y -qq python3-venv >/dev/null || true
+        fi
         if command -v python3 >/dev/null && python3 -m venv "$tools" >&2 && "$tools/bin/pip" install -q buf-bin==1.75.0 >&2; then
             :
         elif command -v npm >/dev/null && npm install --silent --prefix "$tools" @bufbuild/buf@1.75.0 >&2; then

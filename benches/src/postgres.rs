@@ -152,7 +152,7 @@ async fn start() -> anyhow::Result<Server> {
     let mut command = server_command("postgres", user, &folder);
     command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
     // Durability stays as shipped. Room in the log keeps checkpoints, which come when they like, out of the pairs.
-    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_wal_size=4GB", "shared_buffers=256MB"] {
+    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_wal_size=4GB", "shared_buffers=256MB", "max_connections=200"] {
         command.args(["-c", setting]);
     }
     let log = std::fs::File::create(folder.join("log"))?;

@@ -142,10 +142,14 @@ impl VendorSection {
 impl MeteringSection {
     fn policy(&self, key: &str) -> Result<Policy, ConfigError> {
         let cycle: Cycle = self.cycle.parse().map_err(|e| wrong(&format!("{key}.cycle"), &format!("{e}")))?;
-        let zone = zone(&self.time_zone)
-            .ok_or_else(|| wrong(&format!("{key}.time_zone"), "must be an IANA zone such as Asia/Shanghai"))?;
+        let zone = zone(&self.time_zone).ok_or_else(|| {
+            wrong(&format!("{key}.time_zone"), "must be an IANA zone such as Asia/Shanghai")
+        })?;
         if self.margin_mins >= self.grace_mins {
-            return Err(wrong(&format!("{key}.margin_mins"), "must be below grace_mins, or nothing could ever be sent"));
+            return Err(wrong(
+                &format!("{key}.margin_mins"),
+                "must be below grace_mins, or nothing could ever be sent",
+            ));
         }
         if self.batch_max == 0 {
             return Err(wrong(&format!("{key}.batch_max"), "must be at least 1"));

@@ -71,7 +71,8 @@ impl App {
         migrate(&db).await?;
         let list = store::price::shipped()?;
         store::price::store(&db, &list, clock.now()).await.context("cannot store the shipped price list")?;
-        let signer = config.identity.signer()?.context("identity.key is missing: Billing has to call the gateway")?;
+        let signer =
+            config.identity.signer()?.context("identity.key is missing: Billing has to call the gateway")?;
         let timeout = Duration::from_secs(u64::from(config.gateway.timeout_secs));
         let peer = Peer::connect_lazy(&config.gateway.uri, Arc::new(signer), "gateway", timeout)
             .context("gateway.uri cannot be used")?;
@@ -118,7 +119,11 @@ impl App {
         // Loops stop after the server, so that what drains can still be followed up.
         let stop = CancellationToken::new();
         let mut tasks = worker::spawn(&self.ctx, &self.config.jobs, self.head, &stop);
-        tasks.push(self.health.spawn_probe(self.ctx.db.clone(), format!("billing-{}", fresh::fresh_uuid()), stop.clone()));
+        tasks.push(self.health.spawn_probe(
+            self.ctx.db.clone(),
+            format!("billing-{}", fresh::fresh_uuid()),
+            stop.clone(),
+        ));
         let (relay, relay_stop) = (self.relay, stop.clone());
         tasks.push(tokio::spawn(async move { relay.run(relay_stop).await }));
         if let Some((listener, telemetry)) = self.metrics {
@@ -146,7 +151,11 @@ fn reflection(config: &Config) -> Vec<&'static [u8]> {
 }
 
 fn services(
-    server: Server, ctx: &Arc<Context>, head: &watch::Sender<i64>, db: &Database, clock: &SharedClock,
+    server: Server,
+    ctx: &Arc<Context>,
+    head: &watch::Sender<i64>,
+    db: &Database,
+    clock: &SharedClock,
 ) -> Server {
     use pb::account_service_server::AccountServiceServer;
     use pb::bill_service_server::BillServiceServer;
@@ -175,7 +184,10 @@ fn services(
 }
 
 fn spawn_metrics(
-    listener: TcpListener, telemetry: Telemetry, health: Health, stop: CancellationToken,
+    listener: TcpListener,
+    telemetry: Telemetry,
+    health: Health,
+    stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = metrics_http::serve(listener, telemetry, health, stop).await {

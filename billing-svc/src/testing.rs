@@ -75,7 +75,9 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
             gateway: gateway_at(gateway),
             wakes: Wakes::default(),
         };
-        crate::store::price::store(&ctx.db, &crate::store::price::shipped().unwrap(), clock.start()).await.unwrap();
+        crate::store::price::store(&ctx.db, &crate::store::price::shipped().unwrap(), clock.start())
+            .await
+            .unwrap();
         benches.push(Bench { ctx: Arc::new(ctx), clock, _database: database });
     }
     benches
@@ -83,7 +85,9 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
 
 fn gateway_at(uri: &str) -> Gateway {
     let signer = Signer::new("billing", Role::Billing, SigningKey::generate().unwrap());
-    Gateway::new(Peer::connect_lazy(uri, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap().channel())
+    Gateway::new(
+        Peer::connect_lazy(uri, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap().channel(),
+    )
 }
 
 /// The clock's own time, for tests.
@@ -152,7 +156,13 @@ impl Bench {
                     any_settlement_allowed, standing, created_at) \
                     VALUES (?, 'domestic', ?, ?, ?, ?, '-', 'ACME', '', '', '', 'CNY', 'en', false, 'good', 0)";
         let email = format!("{username}@acme.test");
-        let values = [id.as_str().into(), username.into(), username.into(), email.as_str().into(), email.as_str().into()];
+        let values = [
+            id.as_str().into(),
+            username.into(),
+            username.into(),
+            email.as_str().into(),
+            email.as_str().into(),
+        ];
         self.run(text, values).await;
         id
     }
@@ -170,7 +180,11 @@ impl Bench {
                     billing_region, default_methods, language, owner_email, profile_revision, bound_at, standing, revision) \
                     VALUES (?, ?, ?, 'cn1', 'Asia/Shanghai', 'CN', 'domestic', 'alibaba', 'en', ?, 1, ?, 'active', 1)";
         let owner = format!("{name}@owner.test");
-        self.run(text, [account.as_str().into(), id.as_str().into(), name.into(), owner.into(), bound.into()]).await;
+        self.run(
+            text,
+            [account.as_str().into(), id.as_str().into(), name.into(), owner.into(), bound.into()],
+        )
+        .await;
         let text = "INSERT INTO workspace_binding (billing_account_id, workspace_id, effective_from, settlement_method, cause) \
                     VALUES (?, ?, ?, 'billing_center', 'bound')";
         self.run(text, [account.as_str().into(), id.as_str().into(), bound.into()]).await;
@@ -178,7 +192,11 @@ impl Bench {
     }
 
     /// Settles a workspace through a purchase on the first cloud, from the start.
-    pub(crate) async fn settle_by_cloud(&self, account: &BillingAccountId, workspaces: &[&WorkspaceId]) -> SubscriptionId {
+    pub(crate) async fn settle_by_cloud(
+        &self,
+        account: &BillingAccountId,
+        workspaces: &[&WorkspaceId],
+    ) -> SubscriptionId {
         let (cloud, subscription): (CloudAccountId, SubscriptionId) = (fresh(), fresh());
         self.run(
             "INSERT INTO cloud_account (id, vendor, vendor_account_id, billing_account_id, created_at) \
@@ -194,13 +212,20 @@ impl Bench {
         for workspace in workspaces {
             let text = "UPDATE workspace_binding SET settlement_method = 'alibaba', cloud_account_id = ?, \
                         subscription_id = ? WHERE workspace_id = ?";
-            self.run(text, [cloud.as_str().into(), subscription.as_str().into(), workspace.as_str().into()]).await;
+            self.run(text, [cloud.as_str().into(), subscription.as_str().into(), workspace.as_str().into()])
+                .await;
         }
         subscription
     }
 
     /// Delivers quantities of a day, in whole units.
-    pub(crate) async fn deliver(&self, workspace: &WorkspaceId, on: &str, revision: i64, usage: &[(BillingItem, i32, i64)]) {
+    pub(crate) async fn deliver(
+        &self,
+        workspace: &WorkspaceId,
+        on: &str,
+        revision: i64,
+        usage: &[(BillingItem, i32, i64)],
+    ) {
         let delivered: Vec<Delivered> = usage
             .iter()
             .map(|(item, retention_days, units)| Delivered {
@@ -222,7 +247,9 @@ impl Bench {
     /// Closes a day of cn1 and makes its bills. Returns how many.
     pub(crate) async fn bill(&self, on: &str) -> usize {
         let tx = self.db.begin().await.unwrap();
-        crate::ops::close_day::close_day(&tx, "cn1", day(on), "Asia/Shanghai", self.ctx.clock.now()).await.unwrap();
+        crate::ops::close_day::close_day(&tx, "cn1", day(on), "Asia/Shanghai", self.ctx.clock.now())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         crate::ops::run_billing::run(&self.ctx, "cn1", day(on)).await.unwrap().unwrap()
     }
@@ -248,7 +275,8 @@ impl Bench {
         let ledger = prove_ledger(&self.db, None).await.unwrap();
         assert_eq!(ledger.differences, []);
         assert!(ledger.sums.iter().all(|sum| sum.minor == 0), "{:?}", ledger.sums);
-        let bills = prove_bills(&self.db, None, None, &Page::from_request(500, "", 2).unwrap()).await.unwrap();
+        let bills =
+            prove_bills(&self.db, None, None, &Page::from_request(500, "", 2).unwrap()).await.unwrap();
         assert_eq!(bills.differences, []);
     }
 }

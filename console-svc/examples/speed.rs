@@ -22,6 +22,8 @@ async fn main() {
     for i in 0..20 { ws.push(h.commercial("cn1", &format!("user{i}")).await.id); }
     let rounds = 150;
     let pool = h.context.db.postgres_pool().unwrap();
+    let cpu = || { let s = std::fs::read_to_string("/proc/self/stat").unwrap(); let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect(); (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0 };
+    if std::env::var("ONLY").is_err() {
     for mode in ["new", "again"] {
     // reference
     let t = Instant::now();
@@ -57,7 +59,19 @@ async fn main() {
     let stream = rounds as f64 * 1000.0 / t.elapsed().as_secs_f64();
     println!("{mode}: reference {reference:.0}/s unary {:.2} stream {:.2} ({} {} {})", unary/reference, stream/reference, a.accepted_count, a.duplicate_count, a.replaced_count);
     }
+    }
+    {
+        let key = tandem_service_kit::identity::SigningKey::generate().unwrap();
+        let mut v = tandem_service_kit::identity::Verifier::new("console");
+        v.register("x", tandem_proto::common::v1::Role::Portal, &key.public_key()).unwrap();
+        let s = tandem_service_kit::identity::Signer::new("x", tandem_proto::common::v1::Role::Portal, key);
+        let t = s.token_now(&["console"]);
+        let c0 = cpu();
+        for _ in 0..5000 { v.verify(&t).unwrap(); }
+        println!("verify cpu {:.1} us", (cpu() - c0) * 1e6 / 5000.0);
+    }
     // single points
+    let c0 = cpu();
     let total = 20000usize;
     let t = Instant::now();
     let mut js = tokio::task::JoinSet::new();
@@ -69,6 +83,7 @@ async fn main() {
         }});
     }
     while let Some(r) = js.join_next().await { r.unwrap(); }
+    println!("cpu per call {:.1} us (client and server)", (cpu() - c0) * 1e6 / total as f64);
     println!("64 single: {:.0}/s", total as f64 / t.elapsed().as_secs_f64());
     let t = Instant::now();
     let mut c = h.counter();

@@ -1,8 +1,14 @@
 //! The integration tests: everything that is promised, through what is served, on both engines.
 
+mod arrears;
 mod boundaries;
+mod callbacks;
+mod cloud_life;
 mod contract;
 mod documented_day;
+mod outages;
+mod prices;
+mod refusals;
 
 /// Makes two tests of each `async fn body(engine: Engine) -> anyhow::Result<()>`: one on each engine.
 #[macro_export]

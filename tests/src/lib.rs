@@ -14,6 +14,7 @@ pub mod dice;
 pub mod engine;
 pub mod invariants;
 pub mod mail;
+pub mod market;
 pub mod messages;
 pub mod raw;
 pub mod rows;

@@ -1,10 +1,10 @@
-//! Looking into the databases: only for what no RPC tells.
+//! Looking into the databases: only for what no RPC tells or does.
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, QueryResult, Statement};
 
 use crate::system::System;
 
-/// A connection that reads.
+/// A connection.
 #[derive(Debug)]
 pub struct Rows(DatabaseConnection);
 
@@ -44,6 +44,12 @@ impl Rows {
     pub async fn texts(&self, sql: &str) -> anyhow::Result<Vec<String>> {
         let rows = self.all(sql).await?;
         rows.iter().map(|row| Ok(row.try_get_by_index::<String>(0)?)).collect()
+    }
+
+    /// Changes rows, for what no RPC of this release can bring about.
+    pub async fn change(&self, sql: &str) -> anyhow::Result<()> {
+        self.0.execute_unprepared(sql).await?;
+        Ok(())
     }
 
     /// How many rows each of these tables has.

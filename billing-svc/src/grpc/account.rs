@@ -32,7 +32,8 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl AccountService for Service {
     async fn create_account(
-        &self, request: Request<pb::CreateAccountRequest>,
+        &self,
+        request: Request<pb::CreateAccountRequest>,
     ) -> Result<Response<pb::CreateAccountResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -53,7 +54,8 @@ impl AccountService for Service {
     }
 
     async fn get_account(
-        &self, request: Request<pb::GetAccountRequest>,
+        &self,
+        request: Request<pb::GetAccountRequest>,
     ) -> Result<Response<pb::GetAccountResponse>, Status> {
         let id = validate::parse("billing_account_id", &request.into_inner().billing_account_id)?;
         let found = account::find(&self.0.db.read, &id).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
@@ -61,7 +63,8 @@ impl AccountService for Service {
     }
 
     async fn look_up_account(
-        &self, request: Request<pb::LookUpAccountRequest>,
+        &self,
+        request: Request<pb::LookUpAccountRequest>,
     ) -> Result<Response<pb::LookUpAccountResponse>, Status> {
         let request = request.into_inner();
         let region = named("region", BillingRegion::from_message(request.region))?;
@@ -71,7 +74,10 @@ impl AccountService for Service {
         Ok(Response::new(pb::LookUpAccountResponse { account: Some(message(&found)) }))
     }
 
-    async fn sign_in(&self, request: Request<pb::SignInRequest>) -> Result<Response<pb::SignInResponse>, Status> {
+    async fn sign_in(
+        &self,
+        request: Request<pb::SignInRequest>,
+    ) -> Result<Response<pb::SignInResponse>, Status> {
         let request = request.into_inner();
         let region = named("region", BillingRegion::from_message(request.region))?;
         let login_name = validate::text("login_name", &request.login_name, 254)?;
@@ -84,7 +90,8 @@ impl AccountService for Service {
     }
 
     async fn send_verification_code(
-        &self, request: Request<pb::SendVerificationCodeRequest>,
+        &self,
+        request: Request<pb::SendVerificationCodeRequest>,
     ) -> Result<Response<pb::SendVerificationCodeResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -103,7 +110,8 @@ impl AccountService for Service {
     }
 
     async fn set_any_settlement(
-        &self, request: Request<pb::SetAnySettlementRequest>,
+        &self,
+        request: Request<pb::SetAnySettlementRequest>,
     ) -> Result<Response<pb::SetAnySettlementResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -126,7 +134,9 @@ impl AccountService for Service {
 pub(super) async fn new_account(new: Option<pb::NewAccount>, now: Timestamp) -> Result<NewAccount, Fault> {
     let new = new.ok_or_else(|| Fault::field("account", "is required"))?;
     let password = match new.first_password {
-        Some(pb::new_account::FirstPassword::Password(plain)) => FirstPassword::Plain(SecretString::from(plain)),
+        Some(pb::new_account::FirstPassword::Password(plain)) => {
+            FirstPassword::Plain(SecretString::from(plain))
+        }
         Some(pb::new_account::FirstPassword::PasswordHash(hash)) => FirstPassword::Hash(hash),
         None => return Err(Fault::field("account.first_password", "is required")),
     };

@@ -22,7 +22,8 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl BillService for Service {
     async fn list_daily_bills(
-        &self, request: Request<pb::ListDailyBillsRequest>,
+        &self,
+        request: Request<pb::ListDailyBillsRequest>,
     ) -> Result<Response<pb::ListDailyBillsResponse>, Status> {
         let request = request.into_inner();
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
@@ -39,7 +40,8 @@ impl BillService for Service {
     }
 
     async fn get_daily_bill(
-        &self, request: Request<pb::GetDailyBillRequest>,
+        &self,
+        request: Request<pb::GetDailyBillRequest>,
     ) -> Result<Response<pb::GetDailyBillResponse>, Status> {
         let request = request.into_inner();
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
@@ -55,11 +57,17 @@ impl BillService for Service {
     }
 
     async fn run_billing(
-        &self, request: Request<pb::RunBillingRequest>,
+        &self,
+        request: Request<pb::RunBillingRequest>,
     ) -> Result<Response<pb::RunBillingResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, "/tandem.billing.v1.BillService/RunBilling", &request.request_id, &request)?;
+        let key = RequestKey::new(
+            &caller,
+            "/tandem.billing.v1.BillService/RunBilling",
+            &request.request_id,
+            &request,
+        )?;
         let site = validate::required("site", &request.site)?;
         let day = validate::parse("usage_day", &request.usage_day)?;
         if let Some(answer) = request_log::replay(&self.0.db, &key).await? {
@@ -77,7 +85,8 @@ impl BillService for Service {
     }
 
     async fn prove_bills(
-        &self, request: Request<pb::ProveBillsRequest>,
+        &self,
+        request: Request<pb::ProveBillsRequest>,
     ) -> Result<Response<pb::ProveBillsResponse>, Status> {
         let request = request.into_inner();
         let account = super::optional("billing_account_id", &request.billing_account_id)?;

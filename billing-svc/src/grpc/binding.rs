@@ -40,7 +40,8 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl BindingService for Service {
     async fn bind_workspace(
-        &self, request: Request<pb::BindWorkspaceRequest>,
+        &self,
+        request: Request<pb::BindWorkspaceRequest>,
     ) -> Result<Response<pb::BindWorkspaceResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -76,7 +77,8 @@ impl BindingService for Service {
     }
 
     async fn get_binding(
-        &self, request: Request<pb::GetBindingRequest>,
+        &self,
+        request: Request<pb::GetBindingRequest>,
     ) -> Result<Response<pb::GetBindingResponse>, Status> {
         let id: WorkspaceId = validate::parse("workspace_id", &request.into_inner().workspace_id)?;
         let db = &self.0.db.read;
@@ -87,7 +89,8 @@ impl BindingService for Service {
     }
 
     async fn list_bindings(
-        &self, request: Request<pb::ListBindingsRequest>,
+        &self,
+        request: Request<pb::ListBindingsRequest>,
     ) -> Result<Response<pb::ListBindingsResponse>, Status> {
         let request = request.into_inner();
         let account: BillingAccountId = validate::parse("billing_account_id", &request.billing_account_id)?;
@@ -98,12 +101,14 @@ impl BindingService for Service {
         let ids: Vec<WorkspaceId> = periods.iter().map(|p| p.workspace.clone()).collect();
         let found = workspace::find_all(db, &ids).await?;
         let found: HashMap<&WorkspaceId, &Workspace> = found.iter().map(|w| (&w.id, w)).collect();
-        let bindings = periods.iter().filter_map(|p| found.get(&p.workspace).map(|w| message(w, p))).collect();
+        let bindings =
+            periods.iter().filter_map(|p| found.get(&p.workspace).map(|w| message(w, p))).collect();
         Ok(Response::new(pb::ListBindingsResponse { bindings, next_page_token }))
     }
 
     async fn list_binding_history(
-        &self, request: Request<pb::ListBindingHistoryRequest>,
+        &self,
+        request: Request<pb::ListBindingHistoryRequest>,
     ) -> Result<Response<pb::ListBindingHistoryResponse>, Status> {
         let request = request.into_inner();
         let id: WorkspaceId = validate::parse("workspace_id", &request.workspace_id)?;
@@ -115,7 +120,8 @@ impl BindingService for Service {
     }
 
     async fn change_settlement_method(
-        &self, request: Request<pb::ChangeSettlementMethodRequest>,
+        &self,
+        request: Request<pb::ChangeSettlementMethodRequest>,
     ) -> Result<Response<pb::ChangeSettlementMethodResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -130,8 +136,12 @@ impl BindingService for Service {
         let payer = change_settlement::check(&self.0, &account, &workspace, method, now).await?;
         let claim = match request.purchase {
             Some(pb::change_settlement_method_request::Purchase::PurchaseIds(ids)) => Some(Given::Ids(ids)),
-            Some(pb::change_settlement_method_request::Purchase::LandingTicket(id)) => Some(Given::Ticket(id)),
-            Some(pb::change_settlement_method_request::Purchase::CloudAccountId(id)) => Some(Given::CloudAccount(id)),
+            Some(pb::change_settlement_method_request::Purchase::LandingTicket(id)) => {
+                Some(Given::Ticket(id))
+            }
+            Some(pb::change_settlement_method_request::Purchase::CloudAccountId(id)) => {
+                Some(Given::CloudAccount(id))
+            }
             None => None,
         };
         let claim = self.claim(method, claim, payer.region, Some(payer.id), now).await?;
@@ -148,7 +158,8 @@ impl BindingService for Service {
     }
 
     async fn update_workspace_profile(
-        &self, request: Request<pb::UpdateWorkspaceProfileRequest>,
+        &self,
+        request: Request<pb::UpdateWorkspaceProfileRequest>,
     ) -> Result<Response<pb::UpdateWorkspaceProfileResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -173,7 +184,10 @@ enum Given {
 
 impl Service {
     async fn payer(
-        &self, payer: Option<pb::bind_workspace_request::Payer>, region: BillingRegion, now: Timestamp,
+        &self,
+        payer: Option<pb::bind_workspace_request::Payer>,
+        region: BillingRegion,
+        now: Timestamp,
     ) -> Result<(Payer, Option<BillingAccountId>), Fault> {
         match payer {
             Some(pb::bind_workspace_request::Payer::NewAccount(new)) => {
@@ -196,14 +210,21 @@ impl Service {
 
     /// Reads the purchase; ids are verified with the vendor, outside of any transaction (I-26).
     async fn claim(
-        &self, method: SettlementMethod, given: Option<Given>, region: BillingRegion,
-        payer: Option<BillingAccountId>, now: Timestamp,
+        &self,
+        method: SettlementMethod,
+        given: Option<Given>,
+        region: BillingRegion,
+        payer: Option<BillingAccountId>,
+        now: Timestamp,
     ) -> Result<Option<Claim>, Fault> {
         let (vendor, given) = match (method, given) {
             (SettlementMethod::BillingCenter, None) => return Ok(None),
             (SettlementMethod::Cloud(vendor), Some(given)) => (vendor, given),
             (SettlementMethod::BillingCenter, Some(_)) | (SettlementMethod::Cloud(_), None) => {
-                return Err(Fault::field("purchase", "is required for a cloud, and absent for the Billing Center"));
+                return Err(Fault::field(
+                    "purchase",
+                    "is required for a cloud, and absent for the Billing Center",
+                ));
             }
         };
         verify_purchase::settleable(&self.0, vendor)?;
@@ -218,9 +239,7 @@ impl Service {
                 };
                 Claim::Verified(Box::new(verify_purchase::run(&self.0, &typed, now).await?))
             }
-            Given::Ticket(id) => {
-                Claim::Ticket(id.parse().map_err(|_| Fault::new(Reason::TicketInvalid))?)
-            }
+            Given::Ticket(id) => Claim::Ticket(id.parse().map_err(|_| Fault::new(Reason::TicketInvalid))?),
             Given::CloudAccount(id) => Claim::CloudAccount(validate::parse("cloud_account_id", &id)?),
         }))
     }
@@ -231,7 +250,11 @@ impl Service {
         if let Some(known) = newly_known
             && let Err(fault) = apply_event::wake(&self.0, known.vendor, &known.vendor_instance_id, now).await
         {
-            tracing::warn!(reason = fault.reason.name(), "events that wait for {} are left to their own time", known.id);
+            tracing::warn!(
+                reason = fault.reason.name(),
+                "events that wait for {} are left to their own time",
+                known.id
+            );
         }
         self.0.wakes.inbox.notify_one();
     }
@@ -246,9 +269,8 @@ fn profile(message: Option<pb::WorkspaceProfile>) -> Result<Profile, Fault> {
     if w.default_settlement_methods.len() > METHODS_MAX {
         return Err(Fault::field("workspace.default_settlement_methods", format!("at most {METHODS_MAX}")));
     }
-    let method = |number: &i32| {
-        named("workspace.default_settlement_methods", SettlementMethod::from_message(*number))
-    };
+    let method =
+        |number: &i32| named("workspace.default_settlement_methods", SettlementMethod::from_message(*number));
     Ok(Profile {
         id: validate::parse("workspace.workspace_id", &w.workspace_id)?,
         name: validate::text("workspace.name", &w.name, 64)?.to_owned(),

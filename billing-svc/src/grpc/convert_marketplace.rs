@@ -21,14 +21,20 @@ const DETAIL_BYTES_MAX: usize = 2048;
 pub(super) fn recorded(place: &str, event: pb::AnnouncedEvent) -> Result<Recorded, Fault> {
     let field = |name: &str| format!("{place}.{name}");
     let optional = |name: &str, value: &str| {
-        if value.is_empty() { Ok(String::new()) } else { validate::text(&field(name), value, 128).map(str::to_owned) }
+        if value.is_empty() {
+            Ok(String::new())
+        } else {
+            validate::text(&field(name), value, 128).map(str::to_owned)
+        }
     };
     let vendor = named(&field("vendor"), Vendor::from_message(event.vendor))?;
     let market = named(&field("market"), Market::from_message(event.market))?;
     let kind = named(&field("kind"), kind(event.kind()))?;
     let expires_at = event.expire_time.map(|time| validate::timestamp(&field("expire_time"), Some(time)));
     let long = |text: &String| text.len() > DETAIL_BYTES_MAX;
-    if event.details.len() > DETAILS_MAX || event.details.iter().any(|(name, value)| long(name) || long(value)) {
+    if event.details.len() > DETAILS_MAX
+        || event.details.iter().any(|(name, value)| long(name) || long(value))
+    {
         let right = format!("at most {DETAILS_MAX} entries of at most {DETAIL_BYTES_MAX} bytes");
         return Err(Fault::field(field("details"), right));
     }
@@ -38,7 +44,8 @@ pub(super) fn recorded(place: &str, event: pb::AnnouncedEvent) -> Result<Recorde
         kind: kind.name().to_owned(),
         event_key: validate::text(&field("event_key"), &event.event_key, 255)?.to_owned(),
         key_per_state: event.key_per_state,
-        vendor_instance_id: validate::text(&field("vendor_instance_id"), &event.vendor_instance_id, 128)?.to_owned(),
+        vendor_instance_id: validate::text(&field("vendor_instance_id"), &event.vendor_instance_id, 128)?
+            .to_owned(),
         vendor_account_id: optional("vendor_account_id", &event.vendor_account_id)?,
         vendor_order_id: optional("vendor_order_id", &event.vendor_order_id)?,
         product_code: optional("product_code", &event.product_code)?,

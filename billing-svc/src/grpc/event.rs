@@ -35,7 +35,8 @@ impl EventService for Service {
     type StreamEventsStream = Pin<Box<dyn Stream<Item = Result<pb::StreamEventsResponse, Status>> + Send>>;
 
     async fn stream_events(
-        &self, request: Request<pb::StreamEventsRequest>,
+        &self,
+        request: Request<pb::StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
         let mut position = request.into_inner().after_position;
         let (ctx, mut head) = (Arc::clone(&self.ctx), self.head.clone());
@@ -68,7 +69,8 @@ impl EventService for Service {
     }
 
     async fn list_events(
-        &self, request: Request<pb::ListEventsRequest>,
+        &self,
+        request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let request = request.into_inner();
         let page = super::page(request.page_size, &request.page_token, 1)?;

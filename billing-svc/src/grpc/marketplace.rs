@@ -46,7 +46,8 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl MarketplaceService for Service {
     async fn record_marketplace_events(
-        &self, request: Request<pb::RecordMarketplaceEventsRequest>,
+        &self,
+        request: Request<pb::RecordMarketplaceEventsRequest>,
     ) -> Result<Response<pb::RecordMarketplaceEventsResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -58,7 +59,8 @@ impl MarketplaceService for Service {
         let events = events.map(|(index, event)| convert::recorded(&format!("events[{index}]"), event));
         let events: Vec<Recorded> = events.collect::<Result<_, _>>()?;
         let now = self.0.clock.now();
-        let recorded = match request_log::open::<pb::RecordMarketplaceEventsResponse>(&self.0.db, key).await? {
+        let recorded = match request_log::open::<pb::RecordMarketplaceEventsResponse>(&self.0.db, key).await?
+        {
             Open::Answered(answer) => answer,
             Open::Fresh(pending) => {
                 let taken = record_events::run(&pending.tx, &events, now).await?;
@@ -76,7 +78,8 @@ impl MarketplaceService for Service {
     }
 
     async fn open_landing(
-        &self, request: Request<pb::OpenLandingRequest>,
+        &self,
+        request: Request<pb::OpenLandingRequest>,
     ) -> Result<Response<pb::OpenLandingResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -87,7 +90,8 @@ impl MarketplaceService for Service {
         let arrival = Arrival {
             vendor: named("vendor", Vendor::from_message(request.vendor))?,
             market: named("market", Market::from_message(request.market))?,
-            vendor_instance_id: validate::text("vendor_instance_id", &request.vendor_instance_id, 128)?.to_owned(),
+            vendor_instance_id: validate::text("vendor_instance_id", &request.vendor_instance_id, 128)?
+                .to_owned(),
             vendor_account_id: request.vendor_account_id.trim().to_owned(),
             proof_digest: validate::text("proof_digest", &request.proof_digest, 255)?.to_owned(),
         };
@@ -112,7 +116,8 @@ impl MarketplaceService for Service {
     }
 
     async fn verify_purchase(
-        &self, request: Request<pb::VerifyPurchaseRequest>,
+        &self,
+        request: Request<pb::VerifyPurchaseRequest>,
     ) -> Result<Response<pb::VerifyPurchaseResponse>, Status> {
         let request = request.into_inner();
         let ids = request.purchase_ids.ok_or_else(|| Fault::field("purchase_ids", "is required"))?;
@@ -132,7 +137,8 @@ impl MarketplaceService for Service {
     }
 
     async fn list_cloud_accounts(
-        &self, request: Request<pb::ListCloudAccountsRequest>,
+        &self,
+        request: Request<pb::ListCloudAccountsRequest>,
     ) -> Result<Response<pb::ListCloudAccountsResponse>, Status> {
         let request = request.into_inner();
         let account: BillingAccountId = validate::parse("billing_account_id", &request.billing_account_id)?;
@@ -144,7 +150,8 @@ impl MarketplaceService for Service {
     }
 
     async fn get_subscription(
-        &self, request: Request<pb::GetSubscriptionRequest>,
+        &self,
+        request: Request<pb::GetSubscriptionRequest>,
     ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
         let db = &self.0.db.read;
         let found = match request.into_inner().key {
@@ -162,10 +169,12 @@ impl MarketplaceService for Service {
     }
 
     async fn list_subscriptions(
-        &self, request: Request<pb::ListSubscriptionsRequest>,
+        &self,
+        request: Request<pb::ListSubscriptionsRequest>,
     ) -> Result<Response<pb::ListSubscriptionsResponse>, Status> {
         let request = request.into_inner();
-        let account: Option<BillingAccountId> = super::optional("billing_account_id", &request.billing_account_id)?;
+        let account: Option<BillingAccountId> =
+            super::optional("billing_account_id", &request.billing_account_id)?;
         let page = super::page(request.page_size, &request.page_token, 1)?;
         let rows = subscription::list(&self.0.db.read, account.as_ref(), &page).await?;
         let (rows, next_page_token) = page.cut(rows, |s| vec![s.id.as_str().to_owned()]);
@@ -174,19 +183,22 @@ impl MarketplaceService for Service {
     }
 
     async fn list_marketplace_events(
-        &self, request: Request<pb::ListMarketplaceEventsRequest>,
+        &self,
+        request: Request<pb::ListMarketplaceEventsRequest>,
     ) -> Result<Response<pb::ListMarketplaceEventsResponse>, Status> {
         let request = request.into_inner();
         let state = convert::wished_event_state(request.state)?;
         let page = super::page(request.page_size, &request.page_token, 1)?;
-        let rows = marketplace_event::list(&self.0.db.read, state, &request.vendor_instance_id, &page).await?;
+        let rows =
+            marketplace_event::list(&self.0.db.read, state, &request.vendor_instance_id, &page).await?;
         let (rows, next_page_token) = page.cut(rows, |e| vec![e.id.as_str().to_owned()]);
         let events = rows.iter().map(convert::event).collect();
         Ok(Response::new(pb::ListMarketplaceEventsResponse { events, next_page_token }))
     }
 
     async fn replay_marketplace_event(
-        &self, request: Request<pb::ReplayMarketplaceEventRequest>,
+        &self,
+        request: Request<pb::ReplayMarketplaceEventRequest>,
     ) -> Result<Response<pb::ReplayMarketplaceEventResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -210,7 +222,8 @@ impl MarketplaceService for Service {
     }
 
     async fn list_metering_records(
-        &self, request: Request<pb::ListMeteringRecordsRequest>,
+        &self,
+        request: Request<pb::ListMeteringRecordsRequest>,
     ) -> Result<Response<pb::ListMeteringRecordsResponse>, Status> {
         let request = request.into_inner();
         let state = convert::wished_metering_state(request.state)?;
@@ -223,7 +236,8 @@ impl MarketplaceService for Service {
     }
 
     async fn resolve_metering_record(
-        &self, request: Request<pb::ResolveMeteringRecordRequest>,
+        &self,
+        request: Request<pb::ResolveMeteringRecordRequest>,
     ) -> Result<Response<pb::ResolveMeteringRecordResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -232,7 +246,9 @@ impl MarketplaceService for Service {
         let resolution = match request.resolution() {
             pb::MeteringResolution::Accepted => Resolution::Accepted,
             pb::MeteringResolution::BillingCenter => Resolution::BillingCenter,
-            pb::MeteringResolution::Unspecified => return Err(Fault::field("resolution", "is required").into()),
+            pb::MeteringResolution::Unspecified => {
+                return Err(Fault::field("resolution", "is required").into());
+            }
         };
         let note = validate::text("note", &request.note, 500)?;
         let now = self.0.clock.now();
@@ -252,7 +268,8 @@ impl MarketplaceService for Service {
     }
 
     async fn reconcile(
-        &self, request: Request<pb::ReconcileRequest>,
+        &self,
+        request: Request<pb::ReconcileRequest>,
     ) -> Result<Response<pb::ReconcileResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -276,9 +293,14 @@ impl MarketplaceService for Service {
 impl Service {
     /// Applies recorded events and says where each stands now.
     async fn applied(
-        &self, mut recorded: pb::RecordMarketplaceEventsResponse, now: Timestamp,
+        &self,
+        mut recorded: pb::RecordMarketplaceEventsResponse,
+        now: Timestamp,
     ) -> Result<pb::RecordMarketplaceEventsResponse, Fault> {
-        let ids = recorded.outcomes.iter().map(|o| validate::parse("marketplace_event_id", &o.marketplace_event_id));
+        let ids = recorded
+            .outcomes
+            .iter()
+            .map(|o| validate::parse("marketplace_event_id", &o.marketplace_event_id));
         let ids: Vec<MarketplaceEventId> = ids.collect::<Result<_, _>>()?;
         apply_event::run_inline(&self.0, ids.clone(), now).await;
         let events = marketplace_event::find_all(&self.0.db.read, &ids).await?;
@@ -298,7 +320,10 @@ impl Service {
         for (record, bill, _) in metering::bills_of(&self.0.db.read, &places).await? {
             bills.entry(record).or_default().push(bill.as_str().to_owned());
         }
-        Ok(rows.iter().map(|r| convert::metering_record(r, bills.remove(&r.id).unwrap_or_default())).collect())
+        Ok(rows
+            .iter()
+            .map(|r| convert::metering_record(r, bills.remove(&r.id).unwrap_or_default()))
+            .collect())
     }
 
     /// Compares every purchase that has not ended, as many as fit into the call's time.
@@ -307,7 +332,9 @@ impl Service {
         let mut found = Comparison::default();
         subscription::make_all_due(&self.0.db.write).await?;
         while started.elapsed() < RECONCILE_MAX {
-            let due = subscription::due_for_reconcile(&self.0.db.read, Timestamp::UNIX_EPOCH, RECONCILE_BATCH).await?;
+            let due =
+                subscription::due_for_reconcile(&self.0.db.read, Timestamp::UNIX_EPOCH, RECONCILE_BATCH)
+                    .await?;
             if due.is_empty() {
                 break;
             }

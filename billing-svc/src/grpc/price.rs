@@ -19,7 +19,8 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl PriceService for Service {
     async fn get_price_list(
-        &self, request: Request<pb::GetPriceListRequest>,
+        &self,
+        request: Request<pb::GetPriceListRequest>,
     ) -> Result<Response<pb::GetPriceListResponse>, Status> {
         let request = request.into_inner();
         let lists = price::all(&self.0.db.read).await?;

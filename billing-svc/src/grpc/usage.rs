@@ -29,11 +29,17 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl UsageService for Service {
     async fn deliver_usage(
-        &self, request: Request<pb::DeliverUsageRequest>,
+        &self,
+        request: Request<pb::DeliverUsageRequest>,
     ) -> Result<Response<pb::DeliverUsageResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, "/tandem.billing.v1.UsageService/DeliverUsage", &request.request_id, &request)?;
+        let key = RequestKey::new(
+            &caller,
+            "/tandem.billing.v1.UsageService/DeliverUsage",
+            &request.request_id,
+            &request,
+        )?;
         let usage = delivered(&request.usage)?;
         let now = self.0.clock.now();
         let pending = match request_log::open(&self.0.db, key).await? {
@@ -53,11 +59,17 @@ impl UsageService for Service {
     }
 
     async fn close_usage_day(
-        &self, request: Request<pb::CloseUsageDayRequest>,
+        &self,
+        request: Request<pb::CloseUsageDayRequest>,
     ) -> Result<Response<pb::CloseUsageDayResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, "/tandem.billing.v1.UsageService/CloseUsageDay", &request.request_id, &request)?;
+        let key = RequestKey::new(
+            &caller,
+            "/tandem.billing.v1.UsageService/CloseUsageDay",
+            &request.request_id,
+            &request,
+        )?;
         let site = validate::text("site", validate::required("site", &request.site)?, 32)?;
         let day = validate::parse("usage_day", &request.usage_day)?;
         let now = self.0.clock.now();
@@ -73,11 +85,15 @@ impl UsageService for Service {
     }
 
     async fn list_usage_days(
-        &self, request: Request<pb::ListUsageDaysRequest>,
+        &self,
+        request: Request<pb::ListUsageDaysRequest>,
     ) -> Result<Response<pb::ListUsageDaysResponse>, Status> {
         let request = request.into_inner();
         let workspace = validate::parse("workspace_id", &request.workspace_id)?;
-        let days = (validate::parse("start_day", &request.start_day)?, validate::parse("end_day", &request.end_day)?);
+        let days = (
+            validate::parse("start_day", &request.start_day)?,
+            validate::parse("end_day", &request.end_day)?,
+        );
         let page = super::page(request.page_size, &request.page_token, 4)?;
         let rows = usage::list(&self.0.db.read, &workspace, days, &page.after, page.limit()).await?;
         let (rows, next_page_token) = cut(&page, rows);
@@ -89,7 +105,12 @@ impl UsageService for Service {
 fn cut(page: &Page, rows: Vec<ListedUsage>) -> (Vec<ListedUsage>, String) {
     page.cut(rows, |row| {
         let u = &row.usage;
-        vec![u.day.number().to_string(), u.item.name().to_owned(), u.retention_days.to_string(), u.sub_key.clone()]
+        vec![
+            u.day.number().to_string(),
+            u.item.name().to_owned(),
+            u.retention_days.to_string(),
+            u.sub_key.clone(),
+        ]
     })
 }
 
@@ -143,7 +164,10 @@ fn delivered(messages: &[pb::DeliveredUsage]) -> Result<Vec<Delivered>, Fault> {
             revision: m.revision,
         };
         if !keys.insert((one.workspace.clone(), one.day, item, m.retention_days, m.sub_key.as_str())) {
-            return Err(Fault::field(format!("usage[{index}]"), "must be the only quantity of its key in the delivery"));
+            return Err(Fault::field(
+                format!("usage[{index}]"),
+                "must be the only quantity of its key in the delivery",
+            ));
         }
         usage.push(one);
     }

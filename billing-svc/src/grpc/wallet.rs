@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::domain::ledger::{Account, AccountKind};
 use crate::ops::{confirm_recharge, create_recharge, prove_ledger};
 use crate::store::recharge::{Recharge, RechargeChannel, RechargeState};
-use crate::store::{debtor, ledger};
+use crate::store::{account, ledger};
 
 /// Serves balances.
 pub struct Service(pub Arc<Context>);
@@ -25,27 +25,40 @@ pub struct Service(pub Arc<Context>);
 #[tonic::async_trait]
 impl WalletService for Service {
     async fn get_wallet(
-        &self, request: Request<pb::GetWalletRequest>,
+        &self,
+        request: Request<pb::GetWalletRequest>,
     ) -> Result<Response<pb::GetWalletResponse>, Status> {
-        let account: BillingAccountId = validate::parse("billing_account_id", &request.into_inner().billing_account_id)?;
+        let account: BillingAccountId =
+            validate::parse("billing_account_id", &request.into_inner().billing_account_id)?;
         let db = &self.0.db.read;
-        let debtors = debtor::find(db, std::slice::from_ref(&account)).await?;
-        let currency = debtors.first().ok_or(Fault::new(Reason::ObjectNotFound))?.currency;
+        let found = account::find(db, &account).await?;
+        let currency = found.ok_or(Fault::new(Reason::ObjectNotFound))?.currency;
         let wallets = ledger::wallets(db, std::slice::from_ref(&account)).await?;
         let wallet = wallets.get(&account).copied().unwrap_or_default();
         let money = |minor| Some(Money { minor, currency }.to_message());
-        Ok(Response::new(pb::GetWalletResponse { cash: money(wallet.cash), overdraft: money(wallet.overdraft) }))
+        Ok(Response::new(pb::GetWalletResponse {
+            cash: money(wallet.cash),
+            overdraft: money(wallet.overdraft),
+        }))
     }
 
     async fn create_recharge(
-        &self, request: Request<pb::CreateRechargeRequest>,
+        &self,
+        request: Request<pb::CreateRechargeRequest>,
     ) -> Result<Response<pb::CreateRechargeResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, "/tandem.billing.v1.WalletService/CreateRecharge", &request.request_id, &request)?;
+        let key = RequestKey::new(
+            &caller,
+            "/tandem.billing.v1.WalletService/CreateRecharge",
+            &request.request_id,
+            &request,
+        )?;
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
         let amount = request.amount.as_ref().and_then(Money::from_message);
-        let amount = amount.ok_or_else(|| Fault::field("amount", "must be minor units with a currency_code of CNY or USD"))?;
+        let amount = amount.ok_or_else(|| {
+            Fault::field("amount", "must be minor units with a currency_code of CNY or USD")
+        })?;
         let channel = match pb::RechargeChannel::try_from(request.channel) {
             Ok(pb::RechargeChannel::BankTransfer) => RechargeChannel::BankTransfer,
             Ok(pb::RechargeChannel::Unspecified) | Err(_) => {
@@ -63,11 +76,17 @@ impl WalletService for Service {
     }
 
     async fn confirm_recharge(
-        &self, request: Request<pb::ConfirmRechargeRequest>,
+        &self,
+        request: Request<pb::ConfirmRechargeRequest>,
     ) -> Result<Response<pb::ConfirmRechargeResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, "/tandem.billing.v1.WalletService/ConfirmRecharge", &request.request_id, &request)?;
+        let key = RequestKey::new(
+            &caller,
+            "/tandem.billing.v1.WalletService/ConfirmRecharge",
+            &request.request_id,
+            &request,
+        )?;
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
         let id = validate::parse("recharge_id", &request.recharge_id)?;
         let external_ref = validate::required("external_ref", &request.external_ref)?;
@@ -78,7 +97,8 @@ impl WalletService for Service {
             Open::Fresh(pending) => pending,
         };
         let (recharge, wallet) =
-            confirm_recharge::confirm_recharge(&pending.tx, &self.0, &account, &id, external_ref, now).await?;
+            confirm_recharge::confirm_recharge(&pending.tx, &self.0, &account, &id, external_ref, now)
+                .await?;
         let money = |minor| Some(Money { minor, currency: recharge.amount.currency }.to_message());
         let response = pb::ConfirmRechargeResponse {
             recharge: Some(recharge_message(&recharge)),
@@ -91,7 +111,8 @@ impl WalletService for Service {
     }
 
     async fn list_ledger_entries(
-        &self, request: Request<pb::ListLedgerEntriesRequest>,
+        &self,
+        request: Request<pb::ListLedgerEntriesRequest>,
     ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
         let request = request.into_inner();
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
@@ -105,7 +126,8 @@ impl WalletService for Service {
     }
 
     async fn prove_ledger(
-        &self, request: Request<pb::ProveLedgerRequest>,
+        &self,
+        request: Request<pb::ProveLedgerRequest>,
     ) -> Result<Response<pb::ProveLedgerResponse>, Status> {
         let account = super::optional("billing_account_id", &request.into_inner().billing_account_id)?;
         let proof = prove_ledger::prove_ledger(&self.0.db, account.as_ref()).await?;
@@ -144,7 +166,9 @@ fn recharge_message(r: &Recharge) -> pb::Recharge {
 }
 
 fn entry_message(e: &ledger::Entry) -> pb::LedgerEntry {
-    let kind = Account::parse(&e.account).map_or(pb::LedgerAccountKind::Unspecified, |account| match account.kind() {
+    let kind = Account::parse(&e.account).map_or(pb::LedgerAccountKind::Unspecified, |account| match account
+        .kind()
+    {
         AccountKind::Cash => pb::LedgerAccountKind::Cash,
         AccountKind::Overdraft => pb::LedgerAccountKind::Overdraft,
         AccountKind::Revenue => pb::LedgerAccountKind::Revenue,

@@ -140,7 +140,12 @@ pub enum Letter {
 /// The Message-ID is one for each event and recipient (I-29), and keeps a mail from being added twice. `aggregate` is
 /// what the mail is about: mails about the same thing leave in order.
 pub fn outgoing(
-    letterhead: &Letterhead, letter: &Letter, to: &str, language: Language, aggregate: &str, event_key: &str,
+    letterhead: &Letterhead,
+    letter: &Letter,
+    to: &str,
+    language: Language,
+    aggregate: &str,
+    event_key: &str,
 ) -> Outgoing {
     let (subject, text) = template::render(letterhead, letter, language);
     let message_id = format!("{}@{}", digest(&[event_key, &to.to_lowercase()]), letterhead.domain);

@@ -54,9 +54,10 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
             template!("bills_issued", language),
             vec![("bills", list(bills.iter().map(|bill| bill_line(bill, language)).collect(), language))],
         ),
-        Letter::ArrearsStarted { amount, lock_day } => {
-            (template!("arrears_started", language), vec![("amount", line(amount)), ("lock_day", line(lock_day))])
-        }
+        Letter::ArrearsStarted { amount, lock_day } => (
+            template!("arrears_started", language),
+            vec![("amount", line(amount)), ("lock_day", line(lock_day))],
+        ),
         Letter::WorkspaceLockSoon { workspaces, days } => (
             template!("workspace_lock_soon", language),
             vec![("workspaces", list(names(workspaces), language)), ("days", days.to_string())],
@@ -64,9 +65,10 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
         Letter::WorkspaceLocked { workspaces } => {
             (template!("workspace_locked", language), vec![("workspaces", list(names(workspaces), language))])
         }
-        Letter::WorkspaceUnlocked { workspaces } => {
-            (template!("workspace_unlocked", language), vec![("workspaces", list(names(workspaces), language))])
-        }
+        Letter::WorkspaceUnlocked { workspaces } => (
+            template!("workspace_unlocked", language),
+            vec![("workspaces", list(names(workspaces), language))],
+        ),
         Letter::SubscriptionEnded { vendor, cloud_account, workspaces, method, deadline } => (
             template!("subscription_ended", language),
             vec![
@@ -101,7 +103,10 @@ fn deadline_line(deadline: Option<&str>, language: Language) -> String {
     match (deadline, language) {
         (None, _) => String::new(),
         (Some(at), Language::Zh) => {
-            format!("\n如未在 {} 之前恢复云订阅或确认新的结算方式并结清欠费，上述工作空间将被锁定，数据将被清除。", line(at))
+            format!(
+                "\n如未在 {} 之前恢复云订阅或确认新的结算方式并结清欠费，上述工作空间将被锁定，数据将被清除。",
+                line(at)
+            )
         }
         (Some(at), Language::En) => format!(
             "\nUnless you restore a cloud subscription, or confirm another settlement method and settle what is open, \
@@ -148,7 +153,10 @@ fn fill(template: &str, values: &[(&'static str, String)]) -> String {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        match after.split_once('}').and_then(|(name, tail)| Some((values.iter().find(|(n, _)| *n == name)?, tail))) {
+        match after
+            .split_once('}')
+            .and_then(|(name, tail)| Some((values.iter().find(|(n, _)| *n == name)?, tail)))
+        {
             Some(((_, value), tail)) => {
                 filled.push_str(value);
                 rest = tail;

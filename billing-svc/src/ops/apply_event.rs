@@ -60,7 +60,11 @@ pub async fn run_inline(ctx: &Context, ids: Vec<MarketplaceEventId>, now: Timest
 /// nothing.
 ///
 /// Fails only when the try could not be counted or its failure not be noted.
-pub async fn run(ctx: &Context, id: &MarketplaceEventId, now: Timestamp) -> Result<Vec<MarketplaceEventId>, Fault> {
+pub async fn run(
+    ctx: &Context,
+    id: &MarketplaceEventId,
+    now: Timestamp,
+) -> Result<Vec<MarketplaceEventId>, Fault> {
     let Some(event) = marketplace_event::find_all(&ctx.db.read, std::slice::from_ref(id)).await?.pop() else {
         return Ok(Vec::new());
     };
@@ -92,7 +96,10 @@ pub async fn run(ctx: &Context, id: &MarketplaceEventId, now: Timestamp) -> Resu
 
 /// Makes the events due that waited for a purchase, now that it is known; in the order of arrival.
 pub async fn wake(
-    ctx: &Context, vendor: Vendor, instance: &str, now: Timestamp,
+    ctx: &Context,
+    vendor: Vendor,
+    instance: &str,
+    now: Timestamp,
 ) -> Result<Vec<MarketplaceEventId>, Fault> {
     Ok(marketplace_event::wake(&ctx.db.write, vendor, instance, now).await?)
 }
@@ -157,7 +164,9 @@ async fn once(ctx: &Context, id: &MarketplaceEventId, now: Timestamp) -> Result<
 
 async fn payer(tx: &Tx, purchase: Option<&Subscription>) -> Result<Option<BillingAccount>, Fault> {
     match purchase.and_then(|s| s.owner.as_ref()) {
-        Some(owner) => Ok(Some(account::lock(tx, &owner.billing_account).await?.ok_or(StoreError::Conflict)?)),
+        Some(owner) => {
+            Ok(Some(account::lock(tx, &owner.billing_account).await?.ok_or(StoreError::Conflict)?))
+        }
         None => Ok(None),
     }
 }
@@ -203,14 +212,21 @@ fn committed(ctx: &Context, change: &Change<'_>) -> Done {
     if after.state.is_ended() {
         alarm::raise("end_of_unknown_purchase");
         let instance = after.vendor_instance_id.as_str();
-        tracing::error!(vendor = after.vendor.name(), instance, "the end of a purchase came that was never announced");
+        tracing::error!(
+            vendor = after.vendor.name(),
+            instance,
+            "the end of a purchase came that was never announced"
+        );
     }
     Done::Known(after.vendor, after.vendor_instance_id.clone())
 }
 
 /// An event of our own making: what a comparison or a passed time says about a purchase.
 pub(super) fn synthetic(
-    purchase: &Subscription, kind: EventKind, key: String, expires_at: Option<Timestamp>,
+    purchase: &Subscription,
+    kind: EventKind,
+    key: String,
+    expires_at: Option<Timestamp>,
 ) -> marketplace_event::Recorded {
     marketplace_event::Recorded {
         vendor: purchase.vendor.name().to_owned(),
@@ -231,7 +247,9 @@ pub(super) fn synthetic(
 
 /// Records events of our own making and applies them; returns how many had not been recorded before.
 pub(super) async fn record_and_run(
-    ctx: &Context, events: &[marketplace_event::Recorded], now: Timestamp,
+    ctx: &Context,
+    events: &[marketplace_event::Recorded],
+    now: Timestamp,
 ) -> Result<usize, Fault> {
     let tx = ctx.db.begin().await?;
     let taken = super::record_events::run(&tx, events, now).await?;

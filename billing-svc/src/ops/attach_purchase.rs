@@ -15,8 +15,8 @@ use crate::domain::binding::Settlement;
 use crate::domain::event::FeedEvent;
 use crate::domain::subscription::{Owner, State, Subscription, usable_by};
 use crate::store::feed::{self, NewEvent};
-use crate::store::subscription::{self, CloudAccount};
 use crate::store::landing;
+use crate::store::subscription::{self, CloudAccount};
 
 /// How a customer shows which purchase is meant.
 #[derive(Debug, Clone)]
@@ -45,7 +45,11 @@ pub struct Attached {
 /// Fails as `MarketplaceService.VerifyPurchase` does, with `TICKET_INVALID`, and with `REGION_MISMATCH` when the market
 /// is not the account's Billing Center's.
 pub async fn run(
-    tx: &Tx, account: &BillingAccount, vendor: Vendor, claim: &Claim, now: Timestamp,
+    tx: &Tx,
+    account: &BillingAccount,
+    vendor: Vendor,
+    claim: &Claim,
+    now: Timestamp,
 ) -> Result<Attached, Fault> {
     let (purchase, number, newly_known) = find(tx, account, vendor, claim, now).await?;
     usable_by(&purchase, &number, Some(&account.id))?;
@@ -81,7 +85,11 @@ pub(super) fn changed(subscription: &Subscription, account: &BillingAccount) -> 
 
 /// The purchase under its lock, the buyer's number that was proved, and whether it became known only now.
 async fn find(
-    tx: &Tx, account: &BillingAccount, vendor: Vendor, claim: &Claim, now: Timestamp,
+    tx: &Tx,
+    account: &BillingAccount,
+    vendor: Vendor,
+    claim: &Claim,
+    now: Timestamp,
 ) -> Result<(Subscription, String, bool), Fault> {
     match claim {
         Claim::Verified(purchase) => {
@@ -114,9 +122,13 @@ async fn find(
 
 /// Locks a purchase that the vendor has confirmed, and records it when its announcement has not come.
 pub(super) async fn record(
-    tx: &Tx, purchase: &Purchase, now: Timestamp,
+    tx: &Tx,
+    purchase: &Purchase,
+    now: Timestamp,
 ) -> Result<(Subscription, bool), StoreError> {
-    if let Some(found) = subscription::lock_instance(tx, purchase.vendor, &purchase.vendor_instance_id).await? {
+    if let Some(found) =
+        subscription::lock_instance(tx, purchase.vendor, &purchase.vendor_instance_id).await?
+    {
         return Ok((found, false));
     }
     let unannounced = Subscription {
@@ -145,7 +157,11 @@ pub(super) async fn record(
 }
 
 async fn cloud_account(
-    tx: &Tx, account: &BillingAccount, vendor: Vendor, number: &str, now: Timestamp,
+    tx: &Tx,
+    account: &BillingAccount,
+    vendor: Vendor,
+    number: &str,
+    now: Timestamp,
 ) -> Result<CloudAccountId, Fault> {
     let new = CloudAccount {
         id: fresh(),

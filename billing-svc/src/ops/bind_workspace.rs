@@ -3,9 +3,7 @@
 use jiff::Timestamp;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
 use tandem_proto::reason::Reason;
-use tandem_proto::settlement::{
-    BillingRegion, Language, PriceZone, SettlementMethod, WorkspaceStanding,
-};
+use tandem_proto::settlement::{BillingRegion, Language, PriceZone, SettlementMethod, WorkspaceStanding};
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::verification;
@@ -89,7 +87,11 @@ pub struct Bound {
 /// Fails with `CODE_INVALID`, also when there is no such account, and with `REGION_MISMATCH` for an account of the
 /// other Billing Center.
 pub async fn prove(
-    ctx: &Context, region: BillingRegion, username: &str, code: &str, now: Timestamp,
+    ctx: &Context,
+    region: BillingRegion,
+    username: &str,
+    code: &str,
+    now: Timestamp,
 ) -> Result<BillingAccount, Fault> {
     let mut found = account::find_by_username(&ctx.db.read, region, username).await?;
     for other in BillingRegion::ALL.iter().filter(|other| **other != region) {
@@ -126,7 +128,10 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
         }
         (SettlementMethod::BillingCenter, None) => None,
         (SettlementMethod::Cloud(_), None) | (SettlementMethod::BillingCenter, Some(_)) => {
-            return Err(Fault::field("purchase", "is required for a cloud, and absent for the Billing Center"));
+            return Err(Fault::field(
+                "purchase",
+                "is required for a cloud, and absent for the Billing Center",
+            ));
         }
     };
     let settlement = attached.as_ref().map_or(Settlement::BillingCenter, |a| a.settlement.clone());
@@ -160,7 +165,12 @@ async fn payer(tx: &Tx, ctx: &Context, payer: &Payer, now: Timestamp) -> Result<
 }
 
 /// The workspace, in its account's countdown when the account is in arrears and pays for it itself.
-fn new_workspace(account: &BillingAccount, profile: &Profile, settlement: &Settlement, now: Timestamp) -> Workspace {
+fn new_workspace(
+    account: &BillingAccount,
+    profile: &Profile,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Workspace {
     let owes = account.arrears_since.filter(|_| *settlement == Settlement::BillingCenter);
     let counting = owes.and_then(|since| Standing::ACTIVE.count_down(LockCause::Arrears, since));
     Workspace {

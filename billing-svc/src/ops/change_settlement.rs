@@ -58,7 +58,11 @@ struct Allowed {
 /// Fails with `WORKSPACE_NOT_BOUND`, `WORKSPACE_LOCKED`, `CLOUD_SUBSCRIPTION_LIVE`, `METHOD_CHANGED_THIS_MONTH`,
 /// `METHOD_NOT_ALLOWED_HERE` or `METHOD_UNCHANGED`; returns who pays.
 pub async fn check(
-    ctx: &Context, account: &BillingAccountId, workspace: &WorkspaceId, method: SettlementMethod, now: Timestamp,
+    ctx: &Context,
+    account: &BillingAccountId,
+    workspace: &WorkspaceId,
+    method: SettlementMethod,
+    now: Timestamp,
 ) -> Result<BillingAccount, Fault> {
     let payer = account::find(&ctx.db.read, account).await?.ok_or(Fault::new(Reason::WorkspaceNotBound))?;
     let found = workspace::find(&ctx.db.read, workspace).await?;
@@ -81,35 +85,52 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
         }
         (SettlementMethod::BillingCenter, None) => None,
         (SettlementMethod::Cloud(_), None) | (SettlementMethod::BillingCenter, Some(_)) => {
-            return Err(Fault::field("purchase", "is required for a cloud, and absent for the Billing Center"));
+            return Err(Fault::field(
+                "purchase",
+                "is required for a cloud, and absent for the Billing Center",
+            ));
         }
     };
     // Periods change under the account's lock only, but the countdown may have run out meanwhile.
     let locked = workspace::lock(tx, std::slice::from_ref(&wish.workspace)).await?.pop();
-    let Allowed { workspace, current, month, confirms } = allowed(tx, &payer, locked, wish.method, now).await?;
+    let Allowed { workspace, current, month, confirms } =
+        allowed(tx, &payer, locked, wish.method, now).await?;
     let standing = next_standing(&workspace, &payer, wish.method);
     let mut period = current.clone();
     if !confirms {
         let settlement = attached.as_ref().map_or(Settlement::BillingCenter, |a| a.settlement.clone());
-        period = Period { from: current.next_start(now), to: None, settlement, cause: Cause::Changed, ..current.clone() };
+        period = Period {
+            from: current.next_start(now),
+            to: None,
+            settlement,
+            cause: Cause::Changed,
+            ..current.clone()
+        };
         binding::start(tx, std::slice::from_ref(&period)).await?;
         workspace::set_method_changed(tx, &workspace, month).await?;
     }
     stand::change(tx, &[(workspace.clone(), standing)], now).await?;
-    let letter = Letter::SettlementChanged {
-        workspace: workspace.name.clone(),
-        old_method: current.settlement.method(),
-        method: wish.method,
+    let letter = match confirms {
+        true => Letter::WorkspaceUnlocked { workspaces: vec![workspace.name.clone()] },
+        false => Letter::SettlementChanged {
+            workspace: workspace.name.clone(),
+            old_method: current.settlement.method(),
+            method: wish.method,
+        },
     };
     let key = format!("changed:{}:{}", workspace.id, workspace.revision + 1);
-    let mail = mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, payer.id.as_str(), &key);
+    let mail =
+        mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, payer.id.as_str(), &key);
     outbox::add(tx, &[mail], now).await?;
     let newly_known = attached.filter(|a| a.newly_known).map(|a| a.subscription);
     Ok(Changed { workspace: Workspace { standing, ..workspace }, period, newly_known })
 }
 
 async fn allowed(
-    db: &impl ConnectionTrait, payer: &BillingAccount, workspace: Option<Workspace>, method: SettlementMethod,
+    db: &impl ConnectionTrait,
+    payer: &BillingAccount,
+    workspace: Option<Workspace>,
+    method: SettlementMethod,
     now: Timestamp,
 ) -> Result<Allowed, Fault> {
     let not_bound = || Fault::new(Reason::WorkspaceNotBound);
@@ -119,7 +140,8 @@ async fn allowed(
         Some(id) => subscription::find(db, id).await?.is_some_and(|s| s.state.is_live()),
         None => false,
     };
-    let zone = zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
+    let zone =
+        zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
     let month = UsageDay::of(now, &zone).month();
     let confirms = method == SettlementMethod::BillingCenter
         && current.settlement == Settlement::BillingCenter

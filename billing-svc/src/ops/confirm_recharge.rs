@@ -9,15 +9,16 @@ use tandem_service_kit::fault::Fault;
 use super::issue_bills::event;
 use super::stand;
 use crate::context::Context;
+use crate::domain::account::BillingAccount;
 use crate::domain::bill::BillState;
 use crate::domain::deduction::{Instrument, Wallet, recharge_transfer, spread};
 use crate::domain::event::FeedEvent;
 use crate::domain::standing;
+use crate::store::account;
 use crate::store::bill::{self, Payment};
-use crate::store::debtor::{self, Debtor};
+use crate::store::feed;
 use crate::store::ledger::{self, Posting};
 use crate::store::recharge::{self, Recharge, RechargeState};
-use crate::store::feed;
 
 /// Bills a repayment goes over in one transaction: three years of daily bills.
 const OWED_MAX: i64 = 1_100;
@@ -27,10 +28,14 @@ const OWED_MAX: i64 = 1_100;
 /// Fails with `RECHARGE_NOT_OPEN` when it is not waiting, and with `EXTERNAL_REF_USED` when the payment was booked
 /// before.
 pub async fn confirm_recharge(
-    tx: &Tx, ctx: &Context, account: &BillingAccountId, id: &RechargeId, external_ref: &str, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    account: &BillingAccountId,
+    id: &RechargeId,
+    external_ref: &str,
+    now: Timestamp,
 ) -> Result<(Recharge, Wallet), Fault> {
-    let debtors = debtor::lock(tx, std::slice::from_ref(account)).await?;
-    let debtor = debtors.first().ok_or(Reason::ObjectNotFound)?;
+    let payer = account::lock(tx, account).await?.ok_or(Reason::ObjectNotFound)?;
     let found = recharge::lock(tx, account, id).await?.ok_or(Reason::ObjectNotFound)?;
     if found.state != RechargeState::Created {
         return Err(Reason::RechargeNotOpen.into());
@@ -47,11 +52,16 @@ pub async fn confirm_recharge(
     let (repaid, after) = wallet.take_in(found.amount.minor).ok_or_else(overflow)?;
     let transfer = recharge_transfer(id.as_str(), found.amount.minor, repaid).map_err(|_| overflow())?;
     repay_bills(tx, account, &transfer.cause.transfer_id(), repaid, now).await?;
-    ledger::post(tx, &[Posting { billing_account: account.clone(), currency: debtor.currency, transfer }], now).await?;
-    if debtor.arrears_since.is_some() && after.overdraft == 0 {
-        let (state, since) = standing::of_account(debtor.standing, debtor.arrears_since, false, now);
-        let good = Debtor { standing: state, arrears_since: since, ..debtor.clone() };
-        debtor::save_standings(tx, std::slice::from_ref(&good)).await?;
+    ledger::post(
+        tx,
+        &[Posting { billing_account: account.clone(), currency: payer.currency, transfer }],
+        now,
+    )
+    .await?;
+    if payer.arrears_since.is_some() && after.overdraft == 0 {
+        let (state, since) = standing::of_account(payer.standing, payer.arrears_since, false, now);
+        let good = BillingAccount { standing: state, arrears_since: since, ..payer };
+        account::save_standings(tx, std::slice::from_ref(&good)).await?;
         stand::end_arrears(tx, ctx, &good, now).await?;
     }
     let paid = Recharge {
@@ -64,7 +74,11 @@ pub async fn confirm_recharge(
 }
 
 async fn repay_bills(
-    tx: &Tx, account: &BillingAccountId, transfer_id: &str, repaid: i64, now: Timestamp,
+    tx: &Tx,
+    account: &BillingAccountId,
+    transfer_id: &str,
+    repaid: i64,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     if repaid == 0 {
         return Ok(());

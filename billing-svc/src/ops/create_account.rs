@@ -144,7 +144,11 @@ fn checked_phone(phone: &str) -> Result<Option<String>, Fault> {
 
 fn checked_company(company: &Company) -> Result<Company, Fault> {
     let optional = |field: &str, value: &str, most: usize| {
-        if value.trim().is_empty() { Ok(String::new()) } else { validate::text(field, value, most).map(str::to_owned) }
+        if value.trim().is_empty() {
+            Ok(String::new())
+        } else {
+            validate::text(field, value, most).map(str::to_owned)
+        }
     };
     Ok(Company {
         name: validate::text("account.company.name", &company.name, 128)?.to_owned(),
@@ -164,9 +168,12 @@ fn checked_hash(hash: String) -> Result<String, Fault> {
         value.and_then(|value| value.parse::<u32>().ok()).ok_or_else(wrong)
     };
     let (memory, passes, lanes) = HASH_COST_MAX;
-    let cheap = (8..=memory).contains(&cost("m")?) && (1..=passes).contains(&cost("t")?) && (1..=lanes).contains(&cost("p")?);
+    let cheap = (8..=memory).contains(&cost("m")?)
+        && (1..=passes).contains(&cost("t")?)
+        && (1..=lanes).contains(&cost("p")?);
     let base64 = |text: &str, sizes: std::ops::RangeInclusive<usize>| {
-        sizes.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+        sizes.contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
     };
     if !cheap || !base64(salt, 11..=86) || !base64(digest, 22..=86) {
         return Err(wrong());
@@ -189,7 +196,9 @@ mod tests {
         for good in ["a@b.co", "li.si+x@kunde.com.cn"] {
             assert!(checked_email("e", good).is_ok(), "{good}");
         }
-        for bad in ["", "a", "a@b", "@b.co", "a@@b.co", "a b@c.de", "a@.co", "a@b..co", "a@b.co\r\nx", "<a@b.co>"] {
+        for bad in
+            ["", "a", "a@b", "@b.co", "a@@b.co", "a b@c.de", "a@.co", "a@b..co", "a@b.co\r\nx", "<a@b.co>"]
+        {
             assert!(checked_email("e", bad).is_err(), "{bad}");
         }
         assert_eq!(checked_phone("+86 138-0000 0000"), Ok(Some("+8613800000000".to_owned())));

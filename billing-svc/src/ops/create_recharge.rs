@@ -8,20 +8,23 @@ use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
 
-use crate::store::debtor;
+use crate::store::account;
 use crate::store::recharge::{self, Recharge, RechargeChannel, RechargeState};
 
 /// Announces a recharge in the account's currency; its money arrives with the confirmation.
 pub async fn create_recharge(
-    tx: &Tx, account: &BillingAccountId, amount: Money, channel: RechargeChannel, now: Timestamp,
+    tx: &Tx,
+    account: &BillingAccountId,
+    amount: Money,
+    channel: RechargeChannel,
+    now: Timestamp,
 ) -> Result<Recharge, Fault> {
     if amount.minor <= 0 {
         return Err(Fault::field("amount.minor_units", "must be above 0"));
     }
-    let debtors = debtor::find(tx, std::slice::from_ref(account)).await?;
-    let debtor = debtors.first().ok_or(Reason::ObjectNotFound)?;
-    if debtor.currency != amount.currency {
-        return Err(Fault::new(Reason::CurrencyMismatch).with("currency", debtor.currency.code()));
+    let payer = account::find(tx, account).await?.ok_or(Reason::ObjectNotFound)?;
+    if payer.currency != amount.currency {
+        return Err(Fault::new(Reason::CurrencyMismatch).with("currency", payer.currency.code()));
     }
     let recharge = Recharge {
         id: fresh(),

@@ -56,7 +56,8 @@ pub async fn deliver_usage(tx: &Tx, usage: &[Delivered], now: Timestamp) -> Resu
 
 /// The first day whose usage may still change: [`LATE_DAYS`] before today in the zone.
 fn first_open_day(zone_name: &str, now: Timestamp) -> Result<UsageDay, Fault> {
-    let zone = zone(zone_name).ok_or(Fault::field("time_zone", "must be an IANA zone such as Asia/Shanghai"))?;
+    let zone =
+        zone(zone_name).ok_or(Fault::field("time_zone", "must be an IANA zone such as Asia/Shanghai"))?;
     let mut day = UsageDay::of(now, &zone);
     for _ in 0..=LATE_DAYS {
         day = day.previous();

@@ -22,7 +22,11 @@ use crate::store::{account, binding, subscription};
 /// Detaches an ending purchase from its workspaces. `ending` is the purchase as it was before; its account and its row
 /// must be locked. A purchase without workspaces needs nothing, so running it again changes nothing.
 pub async fn run(
-    tx: &Tx, ctx: &Context, ending: &Subscription, account: &BillingAccount, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    ending: &Subscription,
+    account: &BillingAccount,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let periods = binding::current_through(tx, &ending.id).await?;
     if periods.is_empty() {
@@ -52,7 +56,11 @@ async fn heir(tx: &Tx, ending: &Subscription) -> Result<Option<Subscription>, St
 
 /// The workspaces go on through the other purchase; nobody has to be told.
 async fn hand_over(
-    tx: &Tx, heir: &Subscription, periods: &[Period], workspaces: Vec<Workspace>, now: Timestamp,
+    tx: &Tx,
+    heir: &Subscription,
+    periods: &[Period],
+    workspaces: Vec<Workspace>,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let Some(owner) = &heir.owner else { return Err(StoreError::Conflict.into()) };
     let settlement = Settlement::Cloud {
@@ -65,14 +73,22 @@ async fn hand_over(
         State::Suspended => w.standing.count_down(LockCause::Subscription, now),
         _ => end_countdown(w.standing),
     };
-    let changes: Vec<_> = workspaces.into_iter().map(|w| (standing(&w).unwrap_or(w.standing), w)).collect();
-    let changes: Vec<_> = changes.into_iter().map(|(standing, w)| (w, standing)).collect();
+    let with_standing = |w: Workspace| {
+        let standing = standing(&w).unwrap_or(w.standing);
+        (w, standing)
+    };
+    let changes: Vec<_> = workspaces.into_iter().map(with_standing).collect();
     Ok(stand::change(tx, &changes, now).await?)
 }
 
 async fn fall_back(
-    tx: &Tx, ctx: &Context, ending: &Subscription, account: &BillingAccount, periods: &[Period],
-    workspaces: Vec<Workspace>, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    ending: &Subscription,
+    account: &BillingAccount,
+    periods: &[Period],
+    workspaces: Vec<Workspace>,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     binding::start(tx, &following(periods, &Settlement::BillingCenter, Cause::FallBack, now)).await?;
     // Final bills may have brought the account into arrears a moment ago.
@@ -80,7 +96,10 @@ async fn fall_back(
     let policy = ctx.vendors.get(&ending.vendor).map_or(EndPolicy::FallBack, |rules| rules.end_policy);
     let fallen: Vec<Workspace> = workspaces
         .iter()
-        .map(|w| Workspace { standing: after_end(w.standing, policy, account.arrears_since, now), ..w.clone() })
+        .map(|w| Workspace {
+            standing: after_end(w.standing, policy, account.arrears_since, now),
+            ..w.clone()
+        })
         .collect();
     let changes: Vec<_> = workspaces.into_iter().zip(fallen.iter().map(|w| w.standing)).collect();
     stand::change(tx, &changes, now).await?;
@@ -124,7 +143,10 @@ fn end_countdown(standing: Standing) -> Option<Standing> {
 
 /// What the end means for a workspace's standing: by the vendor's policy, and by the arrears that count for it now.
 fn after_end(
-    standing: Standing, policy: EndPolicy, arrears_since: Option<Timestamp>, now: Timestamp,
+    standing: Standing,
+    policy: EndPolicy,
+    arrears_since: Option<Timestamp>,
+    now: Timestamp,
 ) -> Standing {
     let standing = match policy {
         EndPolicy::Lock => standing.count_down(LockCause::Subscription, now).unwrap_or(standing),

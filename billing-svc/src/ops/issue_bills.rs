@@ -16,6 +16,7 @@ use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::outbox;
 
 use crate::context::Context;
+use crate::domain::account::BillingAccount;
 use crate::domain::bill::{self as rating, BillKind, BillState, Draft, Usage};
 use crate::domain::deduction::{Instrument, Wallet};
 use crate::domain::event::FeedEvent;
@@ -25,8 +26,8 @@ use crate::domain::standing;
 use crate::domain::subscription::Subscription;
 use crate::mail::{self, IssuedBill, Letter};
 use crate::ops::stand;
+use crate::store::account;
 use crate::store::bill::{self, Bill, Payment};
-use crate::store::debtor::{self, Debtor};
 use crate::store::feed::{self, NewEvent};
 use crate::store::ledger::{self, Posting};
 use crate::store::metering::{MeteringRecord, RecordWithBills};
@@ -62,31 +63,41 @@ pub(super) struct Run {
 
 struct Drafted {
     work: Work,
-    debtor: Debtor,
+    payer: BillingAccount,
     draft: Draft,
     id: BillId,
 }
 
 /// Issues the bills of what workspaces used; those with nothing to pay get none. The accounts must be locked.
-pub(super) async fn issue(tx: &Tx, ctx: &Context, run: Run, works: Vec<Work>, debtors: &[Debtor]) -> Result<usize, Fault> {
+pub(super) async fn issue(
+    tx: &Tx,
+    ctx: &Context,
+    run: Run,
+    works: Vec<Work>,
+    payers: &[BillingAccount],
+) -> Result<usize, Fault> {
     let lists = price::all(tx).await?;
-    let mut drafted = draft_all(works, debtors, &lists);
+    let mut drafted = draft_all(works, payers, &lists);
     if drafted.is_empty() {
         return Ok(0);
     }
     let windows = choose_windows(tx, ctx, run, &drafted).await?;
     // What no cloud takes any more is settled by the Billing Center: never nowhere (I-17).
     for d in &mut drafted {
-        let taken = d.work.route.as_ref().is_some_and(|r| windows.contains_key(&(r.subscription.clone(), d.debtor.currency)));
+        let taken = d
+            .work
+            .route
+            .as_ref()
+            .is_some_and(|r| windows.contains_key(&(r.subscription.clone(), d.payer.currency)));
         if !taken {
             d.work.route = None;
         }
     }
-    let accounts: Vec<BillingAccountId> = debtors.iter().map(|d| d.id.clone()).collect();
-    let mut wallets = ledger::wallets(tx, &accounts).await?;
+    let ids: Vec<BillingAccountId> = payers.iter().map(|d| d.id.clone()).collect();
+    let mut wallets = ledger::wallets(tx, &ids).await?;
     let mut issued = Issued::default();
     for d in &drafted {
-        issued.add(d, run, wallets.entry(d.debtor.id.clone()).or_default())?;
+        issued.add(d, run, wallets.entry(d.payer.id.clone()).or_default())?;
     }
     let marks: Vec<_> = drafted.iter().flat_map(|d| billed_usage(&d.work)).collect();
     usage::mark_billed(tx, &marks).await?;
@@ -96,7 +107,7 @@ pub(super) async fn issue(tx: &Tx, ctx: &Context, run: Run, works: Vec<Work>, de
     feed::add(tx, &issued.events, run.now).await?;
     records::insert(tx, &metering_records(ctx, run, &drafted, &windows)?).await?;
     outbox::add(tx, &bill_mails(ctx, &drafted, &issued), run.now).await?;
-    take_standings(tx, ctx, debtors, &wallets, run.now).await?;
+    take_standings(tx, ctx, payers, &wallets, run.now).await?;
     Ok(issued.bills.len())
 }
 
@@ -106,7 +117,11 @@ pub(super) async fn issue(tx: &Tx, ctx: &Context, run: Run, works: Vec<Work>, de
 /// The billing account and the workspaces must be locked. What the vendor no longer takes stays unbilled and is settled
 /// by the Billing Center with the day's bill.
 pub async fn issue_final(
-    tx: &Tx, ctx: &Context, subscription: &Subscription, workspaces: &[Workspace], now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    subscription: &Subscription,
+    workspaces: &[Workspace],
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let Some(route) = CloudRoute::through(subscription) else { return Ok(()) };
     let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
@@ -116,7 +131,8 @@ pub async fn issue_final(
     let mut works = Vec::new();
     for workspace in workspaces {
         let Some(rows) = unbilled.remove(&workspace.id) else { continue };
-        let zone = zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
+        let zone = zone(&workspace.time_zone)
+            .ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
         let today = UsageDay::of(now, &zone);
         // Each day that has no bill yet gets its own; changes of billed days stand on today's.
         let mut days: BTreeMap<UsageDay, Vec<Usage>> = BTreeMap::new();
@@ -132,30 +148,30 @@ pub async fn issue_final(
             route: route.clone(),
         }));
     }
-    let accounts: Vec<BillingAccountId> = workspaces.iter().map(|w| w.billing_account.clone()).collect();
-    let debtors = debtor::find(tx, &accounts).await?;
+    let ids: Vec<BillingAccountId> = workspaces.iter().map(|w| w.billing_account.clone()).collect();
+    let payers = account::find_all(tx, &ids).await?;
     let run = Run { kind: BillKind::Final, until: now, now };
     // Only what a cloud still takes: the rest waits for the day's own bill.
     let lists = price::all(tx).await?;
-    let probe = draft_all(works, &debtors, &lists);
+    let probe = draft_all(works, &payers, &lists);
     if probe.is_empty() || choose_windows(tx, ctx, run, &probe).await?.is_empty() {
         return Ok(());
     }
     let works = probe.into_iter().map(|d| d.work).collect();
-    issue(tx, ctx, run, works, &debtors).await?;
+    issue(tx, ctx, run, works, &payers).await?;
     ctx.wakes.metering.notify_one();
     Ok(())
 }
 
-fn draft_all(works: Vec<Work>, debtors: &[Debtor], lists: &[PriceList]) -> Vec<Drafted> {
-    let debtors: HashMap<_, _> = debtors.iter().map(|d| (&d.id, d)).collect();
+fn draft_all(works: Vec<Work>, payers: &[BillingAccount], lists: &[PriceList]) -> Vec<Drafted> {
+    let payers: HashMap<_, _> = payers.iter().map(|d| (&d.id, d)).collect();
     let mut drafted = Vec::new();
     for work in works {
-        let Some(debtor) = debtors.get(&work.workspace.billing_account) else { continue };
-        match rating::draft(work.day, work.workspace.price_zone, debtor.currency, &work.usage, lists) {
+        let Some(payer) = payers.get(&work.workspace.billing_account) else { continue };
+        match rating::draft(work.day, work.workspace.price_zone, payer.currency, &work.usage, lists) {
             Ok(Some(draft)) => {
-                let debtor = (*debtor).clone();
-                drafted.push(Drafted { work, debtor, draft, id: fresh() });
+                let payer = (*payer).clone();
+                drafted.push(Drafted { work, payer, draft, id: fresh() });
             }
             Ok(None) => {}
             // The usage stays unbilled and visible; it must not hold up everybody else's bills.
@@ -172,11 +188,14 @@ type WindowKey = (SubscriptionId, Currency);
 
 /// The window of each purchase's record; a purchase without one cannot take usage any more.
 async fn choose_windows(
-    tx: &Tx, ctx: &Context, run: Run, drafted: &[Drafted],
+    tx: &Tx,
+    ctx: &Context,
+    run: Run,
+    drafted: &[Drafted],
 ) -> Result<HashMap<WindowKey, Window>, Fault> {
     let routes: BTreeMap<&SubscriptionId, (&CloudRoute, Currency)> = drafted
         .iter()
-        .filter_map(|d| d.work.route.as_ref().map(|r| (&r.subscription, (r, d.debtor.currency))))
+        .filter_map(|d| d.work.route.as_ref().map(|r| (&r.subscription, (r, d.payer.currency))))
         .filter(|(_, (r, _))| r.state.is_live() && !r.trial)
         .collect();
     if routes.is_empty() {
@@ -186,7 +205,9 @@ async fn choose_windows(
     let taken = records::windows(tx, &ids, run.now - WINDOWS_BACK).await?;
     let mut windows = HashMap::new();
     for (id, (route, currency)) in routes {
-        let Some(policy) = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref()) else { continue };
+        let Some(policy) = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref()) else {
+            continue;
+        };
         let taken: Vec<Timestamp> = taken.iter().filter(|(s, _)| s == id).map(|(_, start)| *start).collect();
         if let Some(window) = policy.window(&taken, run.until, run.now) {
             windows.insert((id.clone(), currency), window);
@@ -222,30 +243,34 @@ impl Issued {
                 if deduction.cash > 0 {
                     self.payments.push(Payment {
                         bill: d.id.clone(),
-                        billing_account: d.debtor.id.clone(),
+                        billing_account: d.payer.id.clone(),
                         transfer_id: transfer.cause.transfer_id(),
                         instrument: Instrument::Cash,
                         amount: deduction.cash,
                         paid_at: run.now,
                     });
                 }
-                let billing_account = d.debtor.id.clone();
-                self.postings.push(Posting { billing_account, currency: d.debtor.currency, transfer });
+                let billing_account = d.payer.id.clone();
+                self.postings.push(Posting { billing_account, currency: d.payer.currency, transfer });
                 let state = if deduction.rest == 0 { BillState::Paid } else { BillState::InArrears };
                 (state, deduction.cash, deduction.rest)
             }
         };
         let bill = Bill {
             id: d.id.clone(),
-            billing_account: d.debtor.id.clone(),
+            billing_account: d.payer.id.clone(),
             workspace: d.work.workspace.id.clone(),
             workspace_name: d.work.workspace.name.clone(),
             day: d.work.day,
             kind: run.kind,
-            currency: d.debtor.currency,
+            currency: d.payer.currency,
             price_zone: d.work.workspace.price_zone,
             price_list_version: d.draft.price_list_version.clone(),
-            method: d.work.route.as_ref().map_or(SettlementMethod::BillingCenter, |r| SettlementMethod::Cloud(r.vendor)),
+            method: d
+                .work
+                .route
+                .as_ref()
+                .map_or(SettlementMethod::BillingCenter, |r| SettlementMethod::Cloud(r.vendor)),
             cloud_account: d.work.route.as_ref().map(|r| r.cloud_account.clone()),
             subscription: d.work.route.as_ref().map(|r| r.subscription.clone()),
             payable,
@@ -254,13 +279,16 @@ impl Issued {
             issued_at: run.now,
             paid_at: (state == BillState::Paid).then_some(run.now),
         };
-        self.events.push(event(&bill, FeedEvent::BillIssued {
-            bill_id: bill.id.as_str().to_owned(),
-            usage_day: bill.day.number(),
-            currency: bill.currency.code().to_owned(),
-            payable,
-            arrears,
-        }));
+        self.events.push(event(
+            &bill,
+            FeedEvent::BillIssued {
+                bill_id: bill.id.as_str().to_owned(),
+                usage_day: bill.day.number(),
+                currency: bill.currency.code().to_owned(),
+                payable,
+                arrears,
+            },
+        ));
         if state == BillState::Paid {
             self.events.push(event(&bill, FeedEvent::BillPaid { bill_id: bill.id.as_str().to_owned() }));
         }
@@ -285,31 +313,37 @@ fn broken(column: &'static str) -> Fault {
 /// The bills of a run that settle through one purchase.
 struct Group<'a> {
     route: &'a CloudRoute,
-    debtor: &'a Debtor,
+    payer: &'a BillingAccount,
     bills: Vec<(BillId, i64)>,
 }
 
 /// One record for each purchase: all bills of this run that settle through it.
 fn metering_records(
-    ctx: &Context, run: Run, drafted: &[Drafted], windows: &HashMap<WindowKey, Window>,
+    ctx: &Context,
+    run: Run,
+    drafted: &[Drafted],
+    windows: &HashMap<WindowKey, Window>,
 ) -> Result<Vec<RecordWithBills>, Fault> {
     let mut groups: BTreeMap<(SubscriptionId, &'static str), Group<'_>> = BTreeMap::new();
     for d in drafted {
         let Some(route) = &d.work.route else { continue };
-        let key = (route.subscription.clone(), d.debtor.currency.code());
-        let group = groups.entry(key).or_insert_with(|| Group { route, debtor: &d.debtor, bills: Vec::new() });
+        let key = (route.subscription.clone(), d.payer.currency.code());
+        let group = groups.entry(key).or_insert_with(|| Group { route, payer: &d.payer, bills: Vec::new() });
         group.bills.push((d.id.clone(), d.draft.payable.minor));
     }
     let mut made = Vec::new();
-    for ((subscription, _), Group { route, debtor, bills }) in groups {
+    for ((subscription, _), Group { route, payer, bills }) in groups {
         let policy = ctx.vendors.get(&route.vendor).and_then(|rules| rules.metering.as_ref());
-        let window = windows.get(&(subscription.clone(), debtor.currency));
+        let window = windows.get(&(subscription.clone(), payer.currency));
         let (Some(policy), Some(window)) = (policy, window) else { return Err(broken("window")) };
-        let total = bills.iter().try_fold(0_i64, |sum, (_, minor)| sum.checked_add(*minor)).ok_or_else(|| broken("amount"))?;
+        let total = bills
+            .iter()
+            .try_fold(0_i64, |sum, (_, minor)| sum.checked_add(*minor))
+            .ok_or_else(|| broken("amount"))?;
         let record = MeteringRecord {
             id: fresh::<MeteringRecordId>(),
             subscription,
-            billing_account: debtor.id.clone(),
+            billing_account: payer.id.clone(),
             vendor: route.vendor,
             market: route.market,
             vendor_instance_id: route.vendor_instance_id.clone(),
@@ -319,7 +353,7 @@ fn metering_records(
             window: *window,
             // One unit of the dimension is one minor unit of the currency (`domain.md` section 6).
             quantity: total,
-            amount: Money { minor: total, currency: debtor.currency },
+            amount: Money { minor: total, currency: payer.currency },
             is_final: run.kind == BillKind::Final,
             state: metering::State::Pending,
             attempts: 0,
@@ -338,7 +372,8 @@ fn metering_records(
 
 /// One mail to each account, naming its bills of this run.
 fn bill_mails(ctx: &Context, drafted: &[Drafted], issued: &Issued) -> Vec<outbox::Outgoing> {
-    let mut by_account: BTreeMap<&BillingAccountId, (&Debtor, Vec<IssuedBill>, &BillId)> = BTreeMap::new();
+    let mut by_account: BTreeMap<&BillingAccountId, (&BillingAccount, Vec<IssuedBill>, &BillId)> =
+        BTreeMap::new();
     for (d, (bill, _)) in drafted.iter().zip(&issued.bills) {
         let money = |minor| Money { minor, currency: bill.currency }.to_string();
         let facts = IssuedBill {
@@ -348,35 +383,40 @@ fn bill_mails(ctx: &Context, drafted: &[Drafted], issued: &Issued) -> Vec<outbox
             paid: money(bill.paid),
             arrears: money(if bill.state == BillState::InArrears { bill.payable - bill.paid } else { 0 }),
         };
-        by_account.entry(&d.debtor.id).or_insert_with(|| (&d.debtor, Vec::new(), &d.id)).1.push(facts);
+        by_account.entry(&d.payer.id).or_insert_with(|| (&d.payer, Vec::new(), &d.id)).1.push(facts);
     }
-    let mails = by_account.into_values().map(|(debtor, bills, first)| {
+    let mails = by_account.into_values().map(|(payer, bills, first)| {
         let letter = Letter::BillsIssued { bills };
         let key = format!("bills:{first}");
-        mail::outgoing(&ctx.letterhead, &letter, &debtor.email, debtor.language, debtor.id.as_str(), &key)
+        mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, payer.id.as_str(), &key)
     });
     mails.collect()
 }
 
 /// Puts accounts that owe something now into arrears, and their workspaces into the countdown.
 pub(super) async fn take_standings(
-    tx: &Tx, ctx: &Context, debtors: &[Debtor], wallets: &HashMap<BillingAccountId, Wallet>, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    payers: &[BillingAccount],
+    wallets: &HashMap<BillingAccountId, Wallet>,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let mut changed = Vec::new();
     let mut started = Vec::new();
-    for debtor in debtors {
-        let Some(wallet) = wallets.get(&debtor.id) else { continue };
-        let (state, since) = standing::of_account(debtor.standing, debtor.arrears_since, wallet.overdraft < 0, now);
-        if (state, since) == (debtor.standing, debtor.arrears_since) {
+    for payer in payers {
+        let Some(wallet) = wallets.get(&payer.id) else { continue };
+        let (state, since) =
+            standing::of_account(payer.standing, payer.arrears_since, wallet.overdraft < 0, now);
+        if (state, since) == (payer.standing, payer.arrears_since) {
             continue;
         }
-        let after = Debtor { standing: state, arrears_since: since, ..debtor.clone() };
-        if debtor.arrears_since.is_none() {
-            let owed = Money { minor: -wallet.overdraft, currency: debtor.currency };
+        let after = BillingAccount { standing: state, arrears_since: since, ..payer.clone() };
+        if payer.arrears_since.is_none() {
+            let owed = Money { minor: -wallet.overdraft, currency: payer.currency };
             started.push((after.clone(), owed.to_string()));
         }
         changed.push(after);
     }
-    debtor::save_standings(tx, &changed).await?;
+    account::save_standings(tx, &changed).await?;
     stand::start_arrears(tx, ctx, &started, now).await
 }

@@ -54,7 +54,8 @@ pub async fn prepare(ctx: &Context, arrival: &Arrival) -> Result<Option<Purchase
     if subscription::find_instance(&ctx.db.read, *vendor, vendor_instance_id).await?.is_some() {
         return Ok(None);
     }
-    let found = verify_purchase::look_up(ctx, *vendor, *market, vendor_instance_id, vendor_account_id).await?;
+    let found =
+        verify_purchase::look_up(ctx, *vendor, *market, vendor_instance_id, vendor_account_id).await?;
     let found = found.filter(|f| f.product_is_ours && f.vendor_instance_id == *vendor_instance_id);
     let found = found.ok_or_else(not_found)?;
     let same_buyer = vendor_account_id.is_empty() || *vendor_account_id == found.vendor_account_id;
@@ -77,7 +78,10 @@ pub async fn prepare(ctx: &Context, arrival: &Arrival) -> Result<Option<Purchase
 /// Fails with `TICKET_INVALID` when the proof was used before, `PURCHASE_NOT_FOUND` when the purchase is another
 /// buyer's, and `PURCHASE_ENDED`.
 pub async fn run(
-    tx: &Tx, arrival: &Arrival, unannounced: Option<&Purchase>, now: Timestamp,
+    tx: &Tx,
+    arrival: &Arrival,
+    unannounced: Option<&Purchase>,
+    now: Timestamp,
 ) -> Result<Opened, Fault> {
     let (purchase, newly_known) = match unannounced {
         Some(found) => attach_purchase::record(tx, found, now).await?,

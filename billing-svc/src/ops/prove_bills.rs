@@ -41,7 +41,10 @@ pub struct Proof {
 
 /// Proves a page of bills: of one account or of all, one bill or all.
 pub async fn prove_bills(
-    db: &Database, account: Option<&BillingAccountId>, id: Option<&BillId>, page: &Page,
+    db: &Database,
+    account: Option<&BillingAccountId>,
+    id: Option<&BillId>,
+    page: &Page,
 ) -> Result<Proof, Fault> {
     let lists = price::all(&db.read).await?;
     let rows = bill::list_all(&db.read, account, id, &page.after, page.limit()).await?;
@@ -61,7 +64,13 @@ pub async fn prove_bills(
 }
 
 /// Recomputes one bill from its own lines' quantities and the stored prices.
-fn prove(b: &Bill, lines: &[Line], payments: &[Payment], lists: &[PriceList], differences: &mut Vec<Difference>) {
+fn prove(
+    b: &Bill,
+    lines: &[Line],
+    payments: &[Payment],
+    lists: &[PriceList],
+    differences: &mut Vec<Difference>,
+) {
     let mut differ = |what: String, stored: String, recomputed: String| {
         if stored != recomputed {
             differences.push(Difference { bill: b.id.clone(), what, stored, recomputed });
@@ -75,10 +84,15 @@ fn prove(b: &Bill, lines: &[Line], payments: &[Payment], lists: &[PriceList], di
             continue;
         };
         let what = format!("line {item}/{}", line.retention_days);
-        let key = PriceKey { zone: b.price_zone, currency: b.currency, item, retention_days: line.retention_days };
+        let key =
+            PriceKey { zone: b.price_zone, currency: b.currency, item, retention_days: line.retention_days };
         let list = lists.iter().find(|list| list.version == line.price_list_version);
         let Some(price) = list.and_then(|list| list.find(&key).ok()) else {
-            differ(what, line.price.unit_price.to_string(), format!("no price in {}", line.price_list_version));
+            differ(
+                what,
+                line.price.unit_price.to_string(),
+                format!("no price in {}", line.price_list_version),
+            );
             continue;
         };
         differ(format!("{what} price"), line.price.unit_price.to_string(), price.unit_price.to_string());
@@ -108,9 +122,16 @@ fn prove(b: &Bill, lines: &[Line], payments: &[Payment], lists: &[PriceList], di
 
 /// What workspaces used against what all their bills say of it: the quantities of a key's lines over all bills must be
 /// what the usage counts as billed.
-async fn usage_against_lines(db: &impl ConnectionTrait, bills: &[Bill]) -> Result<Vec<Difference>, StoreError> {
-    let mut rows =
-        Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("bill_id", Kind::Text)]);
+async fn usage_against_lines(
+    db: &impl ConnectionTrait,
+    bills: &[Bill],
+) -> Result<Vec<Difference>, StoreError> {
+    let mut rows = Rows::new(&[
+        ("billing_account_id", Kind::Text),
+        ("workspace_id", Kind::Text),
+        ("usage_day", Kind::Int),
+        ("bill_id", Kind::Text),
+    ]);
     for b in bills {
         rows.push([
             b.billing_account.as_str().into(),
@@ -136,7 +157,8 @@ async fn usage_against_lines(db: &impl ConnectionTrait, bills: &[Bill]) -> Resul
     for row in read::all(db, &text, rel.values).await? {
         let row = Row(&row, "usage_day");
         let (billed, on_bills) = (row.int("billed")?, row.int("on_bills")?);
-        let what = format!("usage {}/{} {}", row.text("item")?, row.small("retention_days")?, row.text("sub_key")?);
+        let what =
+            format!("usage {}/{} {}", row.text("item")?, row.small("retention_days")?, row.text("sub_key")?);
         let bill: BillId = row.parse("bill_id")?;
         if billed != on_bills && seen.insert((bill.clone(), what.clone()), ()).is_none() {
             let (stored, recomputed) = (on_bills.to_string(), billed.to_string());

@@ -89,7 +89,11 @@ pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> 
 }
 
 async fn collect(
-    db: &sea_orm::DatabaseConnection, text: &str, values: Option<sea_orm::Value>, what: &str, into: &mut Vec<Difference>,
+    db: &sea_orm::DatabaseConnection,
+    text: &str,
+    values: Option<sea_orm::Value>,
+    what: &str,
+    into: &mut Vec<Difference>,
 ) -> Result<(), StoreError> {
     for row in read::all(db, text, values).await? {
         let row = Row(&row, "ledger_entry");

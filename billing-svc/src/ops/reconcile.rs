@@ -31,10 +31,15 @@ pub struct Comparison {
 ///
 /// `interval` is the time between two comparisons.
 pub async fn run(
-    ctx: &Context, ours: &Subscription, interval: SignedDuration, now: Timestamp, found: &mut Comparison,
+    ctx: &Context,
+    ours: &Subscription,
+    interval: SignedDuration,
+    now: Timestamp,
+    found: &mut Comparison,
 ) -> Result<(), Fault> {
     let account = ours.vendor_account_id.as_deref().unwrap_or_default();
-    let answer = verify_purchase::look_up(ctx, ours.vendor, ours.market, &ours.vendor_instance_id, account).await;
+    let answer =
+        verify_purchase::look_up(ctx, ours.vendor, ours.market, &ours.vendor_instance_id, account).await;
     let theirs = match answer {
         Ok(Some(theirs)) if theirs.vendor_account_id == account && theirs.product_is_ours => theirs,
         Ok(_) => {
@@ -66,7 +71,12 @@ pub async fn run(
     Ok(())
 }
 
-async fn again(ctx: &Context, ours: &Subscription, interval: SignedDuration, now: Timestamp) -> Result<(), Fault> {
+async fn again(
+    ctx: &Context,
+    ours: &Subscription,
+    interval: SignedDuration,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let soon = ASK_AGAIN.min(interval);
     Ok(subscription::save_reconciled(&ctx.db.write, &ours.id, Some(now - interval + soon)).await?)
 }
@@ -76,12 +86,15 @@ fn difference(ours: &Subscription, theirs: &Found, now: Timestamp) -> Option<(Ev
     match theirs.state {
         PurchaseState::Ended => {
             let term_over = ours.expires_at.is_some_and(|at| at <= now);
-            let end = if term_over { (EventKind::Expired, State::Expired) } else { (EventKind::Cancelled, State::Cancelled) };
+            let end = if term_over {
+                (EventKind::Expired, State::Expired)
+            } else {
+                (EventKind::Cancelled, State::Cancelled)
+            };
             (!ours.state.is_ended()).then_some(end)
         }
-        PurchaseState::Suspended => {
-            matches!(ours.state, State::Active | State::PendingBinding).then_some((EventKind::Suspended, State::Suspended))
-        }
+        PurchaseState::Suspended => matches!(ours.state, State::Active | State::PendingBinding)
+            .then_some((EventKind::Suspended, State::Suspended)),
         PurchaseState::Active if ours.state == State::Suspended => {
             let state = if ours.owner.is_some() { State::Active } else { State::PendingBinding };
             Some((EventKind::Renewed, state))
@@ -99,7 +112,10 @@ fn difference(ours: &Subscription, theirs: &Found, now: Timestamp) -> Option<(Ev
 ///
 /// Fails with `OBJECT_NOT_FOUND`; one that has ended is not compared.
 pub async fn one(
-    ctx: &Context, id: &SubscriptionId, interval: SignedDuration, now: Timestamp,
+    ctx: &Context,
+    id: &SubscriptionId,
+    interval: SignedDuration,
+    now: Timestamp,
 ) -> Result<Comparison, Fault> {
     let ours = subscription::find(&ctx.db.read, id).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
     let mut found = Comparison::default();
@@ -153,19 +169,47 @@ mod tests {
         let cases = [
             (State::Active, None, PurchaseState::Ended, None, Some((EventKind::Cancelled, State::Cancelled))),
             (State::Active, at(999), PurchaseState::Ended, None, Some((EventKind::Expired, State::Expired))),
-            (State::Suspended, None, PurchaseState::Ended, None, Some((EventKind::Cancelled, State::Cancelled))),
-            (State::Active, None, PurchaseState::Suspended, None, Some((EventKind::Suspended, State::Suspended))),
+            (
+                State::Suspended,
+                None,
+                PurchaseState::Ended,
+                None,
+                Some((EventKind::Cancelled, State::Cancelled)),
+            ),
+            (
+                State::Active,
+                None,
+                PurchaseState::Suspended,
+                None,
+                Some((EventKind::Suspended, State::Suspended)),
+            ),
             (State::Suspended, None, PurchaseState::Suspended, None, None),
-            (State::Suspended, None, PurchaseState::Active, None, Some((EventKind::Renewed, State::PendingBinding))),
+            (
+                State::Suspended,
+                None,
+                PurchaseState::Active,
+                None,
+                Some((EventKind::Renewed, State::PendingBinding)),
+            ),
             (State::Active, None, PurchaseState::Active, None, None),
             (State::Active, at(5), PurchaseState::Active, at(9), Some((EventKind::Renewed, State::Active))),
-            (State::Active, at(9), PurchaseState::Active, at(5), Some((EventKind::RenewalReturned, State::Active))),
+            (
+                State::Active,
+                at(9),
+                PurchaseState::Active,
+                at(5),
+                Some((EventKind::RenewalReturned, State::Active)),
+            ),
             (State::Active, at(9), PurchaseState::Active, None, None),
             (State::Active, None, PurchaseState::Pending, None, None),
             (State::Cancelled, None, PurchaseState::Active, None, None),
         ];
         for (state, ends, said, said_ends, wanted) in cases {
-            assert_eq!(difference(&ours(state, ends), &theirs(said, said_ends), now), wanted, "{state:?} {said:?}");
+            assert_eq!(
+                difference(&ours(state, ends), &theirs(said, said_ends), now),
+                wanted,
+                "{state:?} {said:?}"
+            );
         }
     }
 }

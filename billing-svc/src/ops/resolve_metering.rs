@@ -26,7 +26,12 @@ pub enum Resolution {
 /// Fails with `OBJECT_NOT_FOUND`, and with `RECORD_NOT_RESOLVABLE` unless the record is unknown or was refused: the
 /// bills of an expired one have been settled by the Billing Center already.
 pub async fn run(
-    tx: &Tx, ctx: &Context, id: &MeteringRecordId, resolution: Resolution, note: &str, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    id: &MeteringRecordId,
+    resolution: Resolution,
+    note: &str,
+    now: Timestamp,
 ) -> Result<MeteringRecord, Fault> {
     let not_found = || Fault::new(Reason::ObjectNotFound);
     let found = metering_queue::find(tx, id).await?.ok_or_else(not_found)?;

@@ -7,7 +7,7 @@ use tandem_service_kit::fault::Fault;
 use super::issue_bills::{Run, Work, issue};
 use crate::context::Context;
 use crate::domain::bill::BillKind;
-use crate::store::{debtor, settled, site_day, usage, workspace};
+use crate::store::{account, settled, site_day, usage, workspace};
 
 /// Workspaces in one transaction: at 12 lines each some ten thousand rows, far below the statement time limit, and few
 /// enough that accounts are locked for a moment only.
@@ -34,9 +34,9 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     }
     let ids = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
     let done = i64::try_from(ids.len()).is_ok_and(|found| found < BATCH);
-    let accounts: Vec<BillingAccountId> =
-        usage::accounts_of(&tx, &ids).await?.into_values().map(|(account, _)| account).collect();
-    let debtors = debtor::lock(&tx, &accounts).await?;
+    let payers: Vec<BillingAccountId> =
+        usage::accounts_of(&tx, &ids).await?.into_values().map(|(payer, _)| payer).collect();
+    let accounts = account::lock_all(&tx, &payers).await?;
     let workspaces = workspace::lock(&tx, &ids).await?;
     let cursor = match workspaces.last() {
         Some(last) => format!("{}/{}", last.billing_account, last.id),
@@ -55,7 +55,7 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
         })
         .collect();
     let run = Run { kind: BillKind::Daily, until: mark.ends_at, now };
-    let issued = issue(&tx, ctx, run, works, &debtors).await?;
+    let issued = issue(&tx, ctx, run, works, &accounts).await?;
     site_day::save_progress(&tx, site, day, &cursor, done.then_some(now)).await?;
     tx.commit().await?;
     ctx.wakes.feed.notify_one();

@@ -24,7 +24,12 @@ pub fn address(account: &BillingAccount) -> String {
 /// Does the same for an unknown username, except that no mail leaves, so that usernames cannot be probed. Fails with
 /// `CODE_TOO_SOON`.
 pub async fn run(
-    tx: &Tx, ctx: &Context, region: BillingRegion, username: &str, language: Language, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    region: BillingRegion,
+    username: &str,
+    language: Language,
+    now: Timestamp,
 ) -> Result<i32, Fault> {
     let found = account::find_by_username(tx, region, username).await?;
     let address = match &found {
@@ -34,10 +39,14 @@ pub async fn run(
     let code = verification::issue(tx, PURPOSE, &address, now).await?;
     if let Some(account) = found {
         let minutes = i64::try_from(verification::GOOD_FOR.as_secs() / 60).unwrap_or(0);
-        let letter =
-            Letter::VerificationCode { username: account.username.clone(), code: code.digits().to_owned(), minutes };
+        let letter = Letter::VerificationCode {
+            username: account.username.clone(),
+            code: code.digits().to_owned(),
+            minutes,
+        };
         let key = format!("code:{}:{}", account.id, now.as_microsecond());
-        let mail = mail::outgoing(&ctx.letterhead, &letter, &account.email, language, account.id.as_str(), &key);
+        let mail =
+            mail::outgoing(&ctx.letterhead, &letter, &account.email, language, account.id.as_str(), &key);
         outbox::add(tx, &[mail], now).await?;
     }
     Ok(i32::try_from(verification::GOOD_FOR.as_secs()).unwrap_or(i32::MAX))

@@ -14,13 +14,13 @@ use crate::domain::event::FeedEvent;
 use crate::store::bill::{self, Bill, Payment};
 use crate::store::ledger::{self, Posting};
 use crate::store::metering::{self, MeteringRecord};
-use crate::store::{debtor, feed};
+use crate::store::{account, feed};
 
 /// Pays the bills of a record that the cloud has taken: they are the cloud's to collect now.
 ///
 /// Takes the account's lock first. Bills that are not waiting for the cloud stay as they are.
 pub async fn accepted(tx: &Tx, record: &MeteringRecord, now: Timestamp) -> Result<(), Fault> {
-    debtor::lock(tx, std::slice::from_ref(&record.billing_account)).await?;
+    account::lock(tx, &record.billing_account).await?;
     let mut bills = waiting(tx, record).await?;
     let (mut payments, mut postings, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for b in &mut bills {
@@ -49,9 +49,12 @@ pub async fn accepted(tx: &Tx, record: &MeteringRecord, now: Timestamp) -> Resul
 ///
 /// Takes the account's lock first. Bills that are not waiting for the cloud stay as they are.
 pub async fn move_to_billing_center(
-    tx: &Tx, ctx: &Context, record: &MeteringRecord, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    record: &MeteringRecord,
+    now: Timestamp,
 ) -> Result<(), Fault> {
-    let debtors = debtor::lock(tx, std::slice::from_ref(&record.billing_account)).await?;
+    let accounts = account::lock_all(tx, std::slice::from_ref(&record.billing_account)).await?;
     let mut bills = waiting(tx, record).await?;
     let mut wallets = ledger::wallets(tx, std::slice::from_ref(&record.billing_account)).await?;
     let wallet = wallets.entry(record.billing_account.clone()).or_default();
@@ -84,12 +87,12 @@ pub async fn move_to_billing_center(
     bill::insert_payments(tx, &payments).await?;
     ledger::post(tx, &postings, now).await?;
     feed::add(tx, &events, now).await?;
-    take_standings(tx, ctx, &debtors, &wallets, now).await
+    take_standings(tx, ctx, &accounts, &wallets, now).await
 }
 
 /// Marks the bills of a record that the cloud has refused for good: they wait for an operator.
 pub async fn rejected(tx: &Tx, record: &MeteringRecord) -> Result<(), Fault> {
-    debtor::lock(tx, std::slice::from_ref(&record.billing_account)).await?;
+    account::lock(tx, &record.billing_account).await?;
     let mut bills = waiting(tx, record).await?;
     bills.iter_mut().for_each(|b| b.state = BillState::Rejected);
     Ok(bill::save(tx, &bills).await?)
@@ -98,7 +101,8 @@ pub async fn rejected(tx: &Tx, record: &MeteringRecord) -> Result<(), Fault> {
 /// The record's bills that wait for the cloud or for an operator, locked.
 async fn waiting(tx: &Tx, record: &MeteringRecord) -> Result<Vec<Bill>, StoreError> {
     let place = [(record.billing_account.clone(), record.id.clone())];
-    let ids: Vec<BillId> = metering::bills_of(tx, &place).await?.into_iter().map(|(_, bill, _)| bill).collect();
+    let ids: Vec<BillId> =
+        metering::bills_of(tx, &place).await?.into_iter().map(|(_, bill, _)| bill).collect();
     let bills = bill::lock(tx, &record.billing_account, &ids).await?;
     let waits = |b: &Bill| matches!(b.state, BillState::Submitted | BillState::Rejected);
     Ok(bills.into_iter().filter(waits).collect())

@@ -19,7 +19,11 @@ const FAILURES_MAX: i64 = 10;
 ///
 /// Fails with `SIGN_IN_FAILED` without telling which of the two is wrong, and with `TOO_MANY_TRIES`.
 pub async fn run(
-    ctx: &Context, region: BillingRegion, login_name: &str, password: SecretString, now: Timestamp,
+    ctx: &Context,
+    region: BillingRegion,
+    login_name: &str,
+    password: SecretString,
+    now: Timestamp,
 ) -> Result<BillingAccount, Fault> {
     let name = login_name.trim();
     let is_phone = name.starts_with(|c: char| c == '+' || c.is_ascii_digit());

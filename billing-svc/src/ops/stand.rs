@@ -5,14 +5,16 @@ use sea_orm::ConnectionTrait as _;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::outbox;
+use tandem_service_kit::outbox::{self, Outgoing};
 
 use crate::context::Context;
+use crate::domain::account::BillingAccount;
 use crate::domain::event::FeedEvent;
 use crate::domain::standing::{self, LOCK_COUNTDOWN, LockCause, Standing};
 use crate::mail::{self, Letter};
+use crate::ops::notice;
+use crate::store::account;
 use crate::store::bill;
-use crate::store::debtor::{self, Debtor};
 use crate::store::feed::{self, NewEvent};
 use crate::store::read::{self, Row};
 use crate::store::workspace::{self, Workspace};
@@ -36,7 +38,13 @@ pub async fn announce(tx: &Tx, workspaces: &[WorkspaceId], now: Timestamp) -> Re
         return Ok(());
     }
     let locked = workspace::lock(tx, workspaces).await?;
-    let changes: Vec<_> = locked.into_iter().map(|w| { let standing = w.standing; (w, standing) }).collect();
+    let changes: Vec<_> = locked
+        .into_iter()
+        .map(|w| {
+            let standing = w.standing;
+            (w, standing)
+        })
+        .collect();
     change(tx, &changes, now).await
 }
 
@@ -71,27 +79,31 @@ async fn tell(tx: &Tx, workspaces: &[Workspace], now: Timestamp) -> Result<(), S
 /// Starts the countdown of every workspace that accounts newly in arrears settle by the Billing Center, and tells the
 /// accounts by mail. `owed` is each account's debt as text.
 pub async fn start_arrears(
-    tx: &Tx, ctx: &Context, debtors: &[(Debtor, String)], now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    payers: &[(BillingAccount, String)],
+    now: Timestamp,
 ) -> Result<(), Fault> {
-    if debtors.is_empty() {
+    if payers.is_empty() {
         return Ok(());
     }
-    let ids: Vec<BillingAccountId> = debtors.iter().map(|(d, _)| d.id.clone()).collect();
+    let ids: Vec<BillingAccountId> = payers.iter().map(|(d, _)| d.id.clone()).collect();
     let workspaces = workspace::lock_settled_by_billing_center(tx, &ids).await?;
     let counted: Vec<_> = workspaces
         .into_iter()
         .filter_map(|w| {
-            let since = debtors.iter().find(|(d, _)| d.id == w.billing_account)?.0.arrears_since?;
+            let since = payers.iter().find(|(d, _)| d.id == w.billing_account)?.0.arrears_since?;
             let standing = w.standing.count_down(LockCause::Arrears, since)?;
             Some((w, standing))
         })
         .collect();
     change(tx, &counted, now).await?;
-    let mails: Vec<_> = debtors
+    let mails: Vec<_> = payers
         .iter()
         .filter_map(|(d, owed)| {
             let since = d.arrears_since?;
-            let letter = Letter::ArrearsStarted { amount: owed.clone(), lock_day: utc_day(since + LOCK_COUNTDOWN) };
+            let letter =
+                Letter::ArrearsStarted { amount: owed.clone(), lock_day: utc_day(since + LOCK_COUNTDOWN) };
             let key = format!("arrears:{}:{}", d.id, since.as_microsecond());
             Some(mail::outgoing(&ctx.letterhead, &letter, &d.email, d.language, d.id.as_str(), &key))
         })
@@ -99,9 +111,14 @@ pub async fn start_arrears(
     Ok(outbox::add(tx, &mails, now).await?)
 }
 
-/// Ends the countdowns and locks that an account's arrears had started, and tells the account by mail.
-pub async fn end_arrears(tx: &Tx, ctx: &Context, debtor: &Debtor, now: Timestamp) -> Result<(), Fault> {
-    let workspaces = workspace::lock_settled_by_billing_center(tx, std::slice::from_ref(&debtor.id)).await?;
+/// Ends the countdowns and locks that an account's arrears had started, and tells account and owners by mail.
+pub async fn end_arrears(
+    tx: &Tx,
+    ctx: &Context,
+    payer: &BillingAccount,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let workspaces = workspace::lock_settled_by_billing_center(tx, std::slice::from_ref(&payer.id)).await?;
     let freed: Vec<_> = workspaces
         .into_iter()
         .filter_map(|w| w.standing.settle(LockCause::Arrears).map(|standing| (w, standing)))
@@ -110,38 +127,45 @@ pub async fn end_arrears(tx: &Tx, ctx: &Context, debtor: &Debtor, now: Timestamp
         return Ok(());
     }
     change(tx, &freed, now).await?;
-    let letter = Letter::WorkspaceUnlocked { workspaces: freed.iter().map(|(w, _)| w.name.clone()).collect() };
-    let key = format!("unlocked:{}:{}", debtor.id, now.as_microsecond());
-    let mail = mail::outgoing(&ctx.letterhead, &letter, &debtor.email, debtor.language, debtor.id.as_str(), &key);
-    Ok(outbox::add(tx, &[mail], now).await?)
+    let workspaces: Vec<Workspace> = freed.into_iter().map(|(w, _)| w).collect();
+    let key = format!("unlocked:{}:{}", payer.id, now.as_microsecond());
+    let letter = |workspaces| Letter::WorkspaceUnlocked { workspaces };
+    Ok(outbox::add(tx, &mails(ctx, payer, &workspaces, &key, letter), now).await?)
+}
+
+/// The same letter to an account and to each owner who is somebody else, naming the workspaces that concern them.
+fn mails(
+    ctx: &Context,
+    payer: &BillingAccount,
+    workspaces: &[Workspace],
+    key: &str,
+    letter: fn(Vec<String>) -> Letter,
+) -> Vec<Outgoing> {
+    let mail = |r: notice::Recipient| {
+        mail::outgoing(&ctx.letterhead, &letter(r.workspaces), &r.to, r.language, payer.id.as_str(), key)
+    };
+    notice::recipients(payer, workspaces).into_iter().map(mail).collect()
 }
 
 /// Locks workspaces whose countdown has run out, and tells the account and each owner by mail. Returns how many.
 pub async fn lock_due(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
     let tx = ctx.db.begin().await?;
     let due = workspace::lock_due(&tx, now, BATCH).await?;
-    let locked: Vec<_> = due
-        .into_iter()
-        .filter_map(|w| w.standing.lock_if_due(now).map(|standing| (w, standing)))
-        .collect();
+    let locked: Vec<_> =
+        due.into_iter().filter_map(|w| w.standing.lock_if_due(now).map(|standing| (w, standing))).collect();
     if locked.is_empty() {
         return Ok(0);
     }
     change(&tx, &locked, now).await?;
-    let accounts: Vec<BillingAccountId> = locked.iter().map(|(w, _)| w.billing_account.clone()).collect();
-    let debtors = debtor::find(&tx, &accounts).await?;
-    let mut mails = Vec::new();
-    for (w, _) in &locked {
-        let letter = Letter::WorkspaceLocked { workspaces: vec![w.name.clone()] };
-        let key = format!("locked:{}:{}", w.id, w.revision + 1);
-        let account = debtors.iter().find(|d| d.id == w.billing_account);
-        let to_account = account.map(|d| (d.email.as_str(), d.language));
-        let to_owner = Some((w.owner_email.as_str(), w.language)).filter(|to| Some(to.0) != to_account.map(|a| a.0));
-        for (to, language) in to_account.into_iter().chain(to_owner) {
-            mails.push(mail::outgoing(&ctx.letterhead, &letter, to, language, w.billing_account.as_str(), &key));
-        }
+    let payers: Vec<BillingAccountId> = locked.iter().map(|(w, _)| w.billing_account.clone()).collect();
+    let mut letters = Vec::new();
+    for payer in account::find_all(&tx, &payers).await? {
+        let own = locked.iter().filter(|(w, _)| w.billing_account == payer.id);
+        let own: Vec<Workspace> = own.map(|(w, _)| w.clone()).collect();
+        let key = format!("locked:{}:{}", payer.id, now.as_microsecond());
+        letters.extend(mails(ctx, &payer, &own, &key, |workspaces| Letter::WorkspaceLocked { workspaces }));
     }
-    outbox::add(&tx, &mails, now).await?;
+    outbox::add(&tx, &letters, now).await?;
     let count = locked.len();
     tx.commit().await?;
     tracing::info!(workspaces = count, "locked {count} workspaces whose countdown had run out");
@@ -154,19 +178,18 @@ const BATCH: i64 = 200;
 /// Makes accounts overdue whose arrears have stood for 14 days, and their bills with them. Returns how many.
 pub async fn set_overdue(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
     let tx = ctx.db.begin().await?;
-    let debtors = debtor::lock_overdue(&tx, now - LOCK_COUNTDOWN, BATCH).await?;
-    if debtors.is_empty() {
+    let payers = account::lock_overdue(&tx, now - LOCK_COUNTDOWN, BATCH).await?;
+    if payers.is_empty() {
         return Ok(0);
     }
-    let overdue: Vec<Debtor> = debtors
+    let overdue: Vec<BillingAccount> = payers
         .into_iter()
         .map(|d| {
-            let (standing, arrears_since) =
-                standing::of_account(d.standing, d.arrears_since, true, now);
-            Debtor { standing, arrears_since, ..d }
+            let (standing, arrears_since) = standing::of_account(d.standing, d.arrears_since, true, now);
+            BillingAccount { standing, arrears_since, ..d }
         })
         .collect();
-    debtor::save_standings(&tx, &overdue).await?;
+    account::save_standings(&tx, &overdue).await?;
     bill::set_overdue(&tx, &overdue.iter().map(|d| d.id.clone()).collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(overdue.len())

@@ -46,7 +46,10 @@ pub async fn run(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
     let purchase = subscription::find(&ctx.db.read, &id).await?.ok_or(StoreError::Conflict)?;
     let Some(policy) = ctx.vendors.get(&purchase.vendor).and_then(|rules| rules.metering.clone()) else {
         // A vendor whose settings were taken away: nothing can be sent, and the deadline will decide.
-        tracing::error!(vendor = purchase.vendor.name(), "there are records for a vendor that takes no usage");
+        tracing::error!(
+            vendor = purchase.vendor.name(),
+            "there are records for a vendor that takes no usage"
+        );
         return put_off(ctx, &id, now).await;
     };
     let token = lease::claim_token();
@@ -69,7 +72,11 @@ async fn put_off(ctx: &Context, id: &SubscriptionId, now: Timestamp) -> Result<u
 }
 
 async fn send(
-    ctx: &Context, purchase: &Subscription, policy: &Policy, token: &str, now: Timestamp,
+    ctx: &Context,
+    purchase: &Subscription,
+    policy: &Policy,
+    token: &str,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     if !is_ours(ctx, purchase).await {
         return Ok(metering_queue::give_back(&ctx.db.write, token, now + LOOK_UP_AGAIN).await?);
@@ -132,8 +139,10 @@ fn request(purchase: &Subscription, records: &[MeteringRecord]) -> pb::SubmitUsa
 
 /// What the answer means for each record; one that the answer does not name is not known.
 fn outcomes(
-    records: &[MeteringRecord], answer: Result<tonic::Response<pb::SubmitUsageResponse>, tonic::Status>,
-    policy: &Policy, now: Timestamp,
+    records: &[MeteringRecord],
+    answer: Result<tonic::Response<pb::SubmitUsageResponse>, tonic::Status>,
+    policy: &Policy,
+    now: Timestamp,
 ) -> HashMap<String, Outcome> {
     let again_at = |r: &MeteringRecord| lease::after(now, lease::backoff(r.attempts));
     let unclear = |r: &MeteringRecord, code: &str| Outcome {
@@ -155,10 +164,12 @@ fn outcomes(
             return records.iter().map(|r| (r.id.as_str().to_owned(), outcome(r))).collect();
         }
     };
-    let said: HashMap<&str, &pb::SubmittedRecord> = answer.results.iter().map(|s| (s.id.as_str(), s)).collect();
+    let said: HashMap<&str, &pb::SubmittedRecord> =
+        answer.results.iter().map(|s| (s.id.as_str(), s)).collect();
     let outcome = |r: &MeteringRecord| {
         let Some(said) = said.get(r.id.as_str()) else { return unclear(r, "not answered") };
-        let base = Outcome { vendor_reference: said.vendor_reference.clone(), ..unclear(r, &said.vendor_code) };
+        let base =
+            Outcome { vendor_reference: said.vendor_reference.clone(), ..unclear(r, &said.vendor_code) };
         let state = match said.outcome() {
             pb::SubmitOutcome::Accepted => State::Accepted,
             pb::SubmitOutcome::DuplicateSame => State::DuplicateSame,
@@ -199,8 +210,12 @@ fn surely_not_sent(status: &tonic::Status) -> bool {
 }
 
 async fn write_back(
-    ctx: &Context, purchase: &Subscription, token: &str, sent: &[MeteringRecord],
-    mut outcomes: HashMap<String, Outcome>, now: Timestamp,
+    ctx: &Context,
+    purchase: &Subscription,
+    token: &str,
+    sent: &[MeteringRecord],
+    mut outcomes: HashMap<String, Outcome>,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let tx = ctx.db.begin().await?;
     if let Some(first) = sent.first() {
@@ -217,14 +232,22 @@ async fn write_back(
     for (id, outcome) in outcomes {
         // Our claim had run out, and somebody has decided without us.
         alarm::raise("metering_outcome_late");
-        tracing::error!(record.id = id, outcome = outcome.state.name(), "the outcome of {id} came too late to be saved");
+        tracing::error!(
+            record.id = id,
+            outcome = outcome.state.name(),
+            "the outcome of {id} came too late to be saved"
+        );
     }
     tracing::info!(subscription.id = %purchase.id, records = sent.len(), "sent usage of {}", purchase.id);
     Ok(())
 }
 
 async fn save(
-    tx: &tandem_service_kit::db::Tx, ctx: &Context, record: MeteringRecord, outcome: Outcome, now: Timestamp,
+    tx: &tandem_service_kit::db::Tx,
+    ctx: &Context,
+    record: MeteringRecord,
+    outcome: Outcome,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let open = matches!(outcome.state, State::Pending | State::Unknown);
     let after = MeteringRecord {
@@ -281,10 +304,16 @@ pub async fn expire(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
         let tx = ctx.db.begin().await?;
         account::lock(&tx, &found.billing_account).await?;
         let locked = metering::lock(&tx, std::slice::from_ref(&found.id)).await?.pop();
-        let Some(record) = locked.filter(|r| r.state == State::Pending && r.window.deadline <= now) else { continue };
+        let Some(record) = locked.filter(|r| r.state == State::Pending && r.window.deadline <= now) else {
+            continue;
+        };
         let code = record.vendor_code.clone();
-        let outcome =
-            Outcome { state: State::Expired, vendor_code: code, vendor_reference: String::new(), again_at: now };
+        let outcome = Outcome {
+            state: State::Expired,
+            vendor_code: code,
+            vendor_reference: String::new(),
+            again_at: now,
+        };
         save(&tx, ctx, record, outcome, now).await?;
         tx.commit().await?;
         ctx.wakes.feed.notify_one();

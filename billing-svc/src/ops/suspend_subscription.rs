@@ -19,9 +19,14 @@ use crate::store::workspace::{self, Workspace};
 /// Starts the countdown of the workspaces that settle through a frozen purchase, and tells by mail. The account and the
 /// purchase must be locked.
 pub async fn suspend(
-    tx: &Tx, ctx: &Context, frozen: &Subscription, account: &BillingAccount, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    frozen: &Subscription,
+    account: &BillingAccount,
+    now: Timestamp,
 ) -> Result<(), Fault> {
-    let changed = change(tx, frozen, now, |standing| standing.count_down(LockCause::Subscription, now)).await?;
+    let changed =
+        change(tx, frozen, now, |standing| standing.count_down(LockCause::Subscription, now)).await?;
     let letter = |r: &Recipient| Letter::SubscriptionSuspended {
         vendor: frozen.vendor,
         cloud_account: frozen.vendor_account_id.clone().unwrap_or_default(),
@@ -34,7 +39,11 @@ pub async fn suspend(
 /// Ends the countdown of the workspaces that settle through a purchase that goes on, and tells by mail. The account and
 /// the purchase must be locked.
 pub async fn reinstate(
-    tx: &Tx, ctx: &Context, going_on: &Subscription, account: &BillingAccount, now: Timestamp,
+    tx: &Tx,
+    ctx: &Context,
+    going_on: &Subscription,
+    account: &BillingAccount,
+    now: Timestamp,
 ) -> Result<(), Fault> {
     let changed = change(tx, going_on, now, |standing| standing.settle(LockCause::Subscription)).await?;
     let letter = |r: &Recipient| Letter::WorkspaceUnlocked { workspaces: r.workspaces.clone() };
@@ -43,7 +52,10 @@ pub async fn reinstate(
 
 /// Changes the standings a rule changes and returns those workspaces as they are now.
 async fn change(
-    tx: &Tx, through: &Subscription, now: Timestamp, rule: impl Fn(Standing) -> Option<Standing>,
+    tx: &Tx,
+    through: &Subscription,
+    now: Timestamp,
+    rule: impl Fn(Standing) -> Option<Standing>,
 ) -> Result<Vec<Workspace>, Fault> {
     let periods = binding::current_through(tx, &through.id).await?;
     if periods.is_empty() {
@@ -51,13 +63,18 @@ async fn change(
     }
     let ids: Vec<WorkspaceId> = periods.into_iter().map(|period| period.workspace).collect();
     let locked = workspace::lock(tx, &ids).await?;
-    let changes: Vec<_> = locked.into_iter().filter_map(|w| rule(w.standing).map(|standing| (w, standing))).collect();
+    let changes: Vec<_> =
+        locked.into_iter().filter_map(|w| rule(w.standing).map(|standing| (w, standing))).collect();
     stand::change(tx, &changes, now).await?;
     Ok(changes.into_iter().map(|(w, standing)| Workspace { standing, ..w }).collect())
 }
 
 fn mails(
-    ctx: &Context, event: &str, subscription: &Subscription, account: &BillingAccount, changed: &[Workspace],
+    ctx: &Context,
+    event: &str,
+    subscription: &Subscription,
+    account: &BillingAccount,
+    changed: &[Workspace],
     letter: impl Fn(&Recipient) -> Letter,
 ) -> Vec<Outgoing> {
     if changed.is_empty() {
@@ -65,7 +82,8 @@ fn mails(
     }
     let key = format!("{event}:{}:{}", subscription.id, subscription.revision);
     let recipients = notice::recipients(account, changed);
-    let outgoing =
-        |r: &Recipient| mail::outgoing(&ctx.letterhead, &letter(r), &r.to, r.language, account.id.as_str(), &key);
+    let outgoing = |r: &Recipient| {
+        mail::outgoing(&ctx.letterhead, &letter(r), &r.to, r.language, account.id.as_str(), &key)
+    };
     recipients.iter().map(outgoing).collect()
 }

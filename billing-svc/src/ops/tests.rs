@@ -2,16 +2,21 @@
 
 use jiff::SignedDuration;
 use tandem_proto::ids::BillingAccountId;
-use tandem_proto::item::BillingItem::{ApmTrace, LogCount, RumPv, TimeSeries, Trigger};
 use tandem_proto::item::BillingItem;
+use tandem_proto::item::BillingItem::{ApmTrace, LogCount, RumPv, TimeSeries, Trigger};
 
 use crate::ops::{settle_bills, stand};
 use crate::store::{ledger, metering};
 use crate::testing::{Bench, at, both};
 
 /// `domain.md` 4.7.
-const DOCUMENTED: [(BillingItem, i32, i64); 5] =
-    [(TimeSeries, 3, 6_000), (LogCount, 7, 2_000_000), (ApmTrace, 3, 2_000_000), (RumPv, 3, 20_000), (Trigger, 0, 20_000)];
+const DOCUMENTED: [(BillingItem, i32, i64); 5] = [
+    (TimeSeries, 3, 6_000),
+    (LogCount, 7, 2_000_000),
+    (ApmTrace, 3, 2_000_000),
+    (RumPv, 3, 20_000),
+    (Trigger, 0, 20_000),
+];
 
 async fn wallet(bench: &Bench, account: &BillingAccountId) -> (i64, i64) {
     let wallets = ledger::wallets(&bench.db.read, std::slice::from_ref(account)).await.unwrap();
@@ -98,7 +103,8 @@ async fn cloud_bills_share_a_record_and_never_touch_cash() {
         bench.clock.advance_to(at("2026-03-01T16:10:00Z"));
         assert_eq!(bench.bill("2026-03-01").await, 2);
         assert_eq!(bench.number("SELECT quantity FROM metering_record").await, 1_440);
-        let ids = crate::store::read::all(&bench.db.read, "SELECT id FROM metering_record", []).await.unwrap();
+        let ids =
+            crate::store::read::all(&bench.db.read, "SELECT id FROM metering_record", []).await.unwrap();
         let id = ids[0].try_get::<String>("", "id").unwrap().parse().unwrap();
         let now = bench.ctx.clock.now();
         for _ in 0..2 {
@@ -130,7 +136,8 @@ async fn what_comes_too_late_for_the_cloud_is_settled_by_the_billing_center() {
         bench.deliver(&workspace, "2026-03-02", 1, &DOCUMENTED).await;
         bench.clock.advance_to(at("2026-03-02T16:10:00Z"));
         bench.bill("2026-03-02").await;
-        let ids = crate::store::read::all(&bench.db.read, "SELECT id FROM metering_record", []).await.unwrap();
+        let ids =
+            crate::store::read::all(&bench.db.read, "SELECT id FROM metering_record", []).await.unwrap();
         let id = ids[0].try_get::<String>("", "id").unwrap().parse().unwrap();
         let tx = bench.db.begin().await.unwrap();
         let record = metering::lock(&tx, &[id]).await.unwrap().remove(0);

@@ -123,7 +123,8 @@ async fn decide(ctx: &Context, typed: &Typed, account: &str, instance: &str) -> 
             own => own?,
         };
     }
-    let found = look_up(ctx, typed.vendor, typed.market, instance, account).await?.ok_or(not_found.clone())?;
+    let found =
+        look_up(ctx, typed.vendor, typed.market, instance, account).await?.ok_or(not_found.clone())?;
     if found.vendor_account_id != account || (!instance.is_empty() && found.vendor_instance_id != instance) {
         return Err(not_found);
     }
@@ -155,7 +156,10 @@ async fn decide(ctx: &Context, typed: &Typed, account: &str, instance: &str) -> 
 }
 
 async fn own_record(
-    ctx: &Context, typed: &Typed, account: &str, instance: &str,
+    ctx: &Context,
+    typed: &Typed,
+    account: &str,
+    instance: &str,
 ) -> Result<Option<Subscription>, Fault> {
     let recorded = subscription::find_instance(&ctx.db.read, typed.vendor, instance).await?;
     if let Some(recorded) = &recorded {
@@ -171,7 +175,11 @@ async fn own_record(
 ///
 /// Fails with `VENDOR_UNAVAILABLE`, also when the gateway is away, and with what the adapter says of the ids.
 pub async fn look_up(
-    ctx: &Context, vendor: Vendor, market: Market, instance: &str, account: &str,
+    ctx: &Context,
+    vendor: Vendor,
+    market: Market,
+    instance: &str,
+    account: &str,
 ) -> Result<Option<Found>, Fault> {
     let request = LookUpPurchaseRequest {
         vendor: vendor.to_message().into(),
@@ -181,11 +189,16 @@ pub async fn look_up(
     };
     let answer = ctx.gateway.clone().look_up_purchase(request).await;
     let answer = answer.map_err(|status| match peer::fault(&status) {
-        fault @ Fault { reason: Reason::InvalidField | Reason::MainAccountRequired | Reason::VendorNotConfigured, .. } => {
-            fault
-        }
+        fault @ Fault {
+            reason: Reason::InvalidField | Reason::MainAccountRequired | Reason::VendorNotConfigured,
+            ..
+        } => fault,
         fault => {
-            tracing::warn!(vendor = vendor.name(), reason = fault.reason.name(), "a purchase could not be looked up");
+            tracing::warn!(
+                vendor = vendor.name(),
+                reason = fault.reason.name(),
+                "a purchase could not be looked up"
+            );
             Fault::new(Reason::VendorUnavailable)
         }
     })?;

@@ -1,10 +1,13 @@
 //! Billing accounts.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use tandem_proto::ids::BillingAccountId;
 use tandem_proto::reason::Reason;
 use tandem_proto::settlement::BillingRegion;
-use tandem_service_kit::db::{StoreError, Tx};
+use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};
 use crate::domain::account::{BillingAccount, Company};
@@ -22,7 +25,11 @@ pub fn key(name: &str) -> String {
 /// Adds an account with the hash of its password.
 ///
 /// Returns the first name that another account of the region has already: username, then email, then phone.
-pub async fn insert(tx: &Tx, a: &BillingAccount, password_hash: &str) -> Result<Result<(), Reason>, StoreError> {
+pub async fn insert(
+    tx: &Tx,
+    a: &BillingAccount,
+    password_hash: &str,
+) -> Result<Result<(), Reason>, StoreError> {
     let text = "INSERT INTO billing_account (id, region, username, username_key, email, email_key, phone, \
                 password_hash, company_name, company_industry, company_region, company_description, currency, \
                 language, any_settlement_allowed, standing, arrears_since, created_at) \
@@ -65,24 +72,97 @@ pub async fn insert(tx: &Tx, a: &BillingAccount, password_hash: &str) -> Result<
 }
 
 /// Finds an account.
-pub async fn find(db: &impl ConnectionTrait, id: &BillingAccountId) -> Result<Option<BillingAccount>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    id: &BillingAccountId,
+) -> Result<Option<BillingAccount>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM billing_account a WHERE a.id = ?");
     read::one(db, &text, [id.as_str().into()]).await?.as_ref().map(account).transpose()
 }
 
+/// Finds accounts, in the order of their ids.
+pub async fn find_all(
+    db: &impl ConnectionTrait,
+    ids: &[BillingAccountId],
+) -> Result<Vec<BillingAccount>, StoreError> {
+    select_all(db, ids, "").await
+}
+
+/// Reads accounts and locks them, in the order of their ids; the first lock of every act on money.
+pub async fn lock_all(tx: &Tx, ids: &[BillingAccountId]) -> Result<Vec<BillingAccount>, StoreError> {
+    let lock = if for_update(tx).is_empty() { "" } else { " FOR UPDATE OF a" };
+    select_all(tx, ids, lock).await
+}
+
+async fn select_all(
+    db: &impl ConnectionTrait,
+    ids: &[BillingAccountId],
+    lock: &str,
+) -> Result<Vec<BillingAccount>, StoreError> {
+    let mut rows = Rows::new(&[("id", Kind::Text)]);
+    ids.iter().collect::<BTreeSet<_>>().into_iter().for_each(|id| rows.push([id.as_str().into()]));
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT {COLUMNS} FROM {} JOIN billing_account a ON a.id = r.id ORDER BY a.id{lock}",
+        rel.sql
+    );
+    read::all(db, &text, rel.values).await?.iter().map(account).collect()
+}
+
+/// Reads and locks accounts in arrears since before an instant, a bounded number of them.
+pub async fn lock_overdue(
+    tx: &Tx,
+    since_before: Timestamp,
+    limit: i64,
+) -> Result<Vec<BillingAccount>, StoreError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM billing_account a WHERE a.arrears_since IS NOT NULL AND a.arrears_since <= ? \
+         AND a.standing = 'arrears' ORDER BY a.id LIMIT ?{}",
+        for_update(tx)
+    );
+    read::all(tx, &text, [micros(since_before), limit.into()]).await?.iter().map(account).collect()
+}
+
+/// Saves whether accounts owe anything.
+pub async fn save_standings(tx: &Tx, accounts: &[BillingAccount]) -> Result<(), StoreError> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(&[("id", Kind::Text), ("standing", Kind::Text), ("arrears_since", Kind::Int)]);
+    for a in accounts {
+        rows.push([a.id.as_str().into(), a.standing.name().into(), maybe_micros(a.arrears_since)]);
+    }
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "UPDATE billing_account SET standing = r.standing, arrears_since = r.arrears_since FROM {} \
+         WHERE billing_account.id = r.id",
+        rel.sql
+    );
+    tx.run(&text, rel.values).await?;
+    Ok(())
+}
+
 /// Finds an account by its username.
 pub async fn find_by_username(
-    db: &impl ConnectionTrait, region: BillingRegion, username: &str,
+    db: &impl ConnectionTrait,
+    region: BillingRegion,
+    username: &str,
 ) -> Result<Option<BillingAccount>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM billing_account a WHERE a.region = ? AND a.username_key = ?");
-    read::one(db, &text, [region.name().into(), key(username).into()]).await?.as_ref().map(account).transpose()
+    read::one(db, &text, [region.name().into(), key(username).into()])
+        .await?
+        .as_ref()
+        .map(account)
+        .transpose()
 }
 
 /// Finds an account and the hash of its password by username, email or phone.
 ///
 /// The three cannot be mixed up: only addresses hold an at sign, only usernames start with a letter otherwise.
 pub async fn find_login(
-    db: &impl ConnectionTrait, region: BillingRegion, login_name: &str,
+    db: &impl ConnectionTrait,
+    region: BillingRegion,
+    login_name: &str,
 ) -> Result<Option<(BillingAccount, String)>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS}, a.password_hash FROM billing_account a \

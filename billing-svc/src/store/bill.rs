@@ -283,7 +283,11 @@ pub async fn set_overdue(tx: &Tx, accounts: &[BillingAccountId]) -> Result<(), S
 
 /// An account's bills, newest day first, after a place: day and id.
 pub async fn list(
-    db: &impl ConnectionTrait, account: &BillingAccountId, workspace: Option<&WorkspaceId>, after: &[String], limit: u64,
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    workspace: Option<&WorkspaceId>,
+    after: &[String],
+    limit: u64,
 ) -> Result<Vec<Bill>, StoreError> {
     let mut text = String::from("SELECT * FROM daily_bill WHERE billing_account_id = ?");
     let mut values: Vec<Value> = vec![account.as_str().into()];
@@ -302,7 +306,11 @@ pub async fn list(
 
 /// All bills in the order of account and id, after a place, for proofs.
 pub async fn list_all(
-    db: &impl ConnectionTrait, account: Option<&BillingAccountId>, id: Option<&BillId>, after: &[String], limit: u64,
+    db: &impl ConnectionTrait,
+    account: Option<&BillingAccountId>,
+    id: Option<&BillId>,
+    after: &[String],
+    limit: u64,
 ) -> Result<Vec<Bill>, StoreError> {
     let mut text = String::from("SELECT * FROM daily_bill WHERE true");
     let mut values: Vec<Value> = Vec::new();
@@ -324,7 +332,11 @@ pub async fn list_all(
 }
 
 /// Finds an account's bill.
-pub async fn find(db: &impl ConnectionTrait, account: &BillingAccountId, id: &BillId) -> Result<Option<Bill>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    id: &BillId,
+) -> Result<Option<Bill>, StoreError> {
     let text = "SELECT * FROM daily_bill WHERE billing_account_id = ? AND id = ?";
     read::one(db, text, [account.as_str().into(), id.as_str().into()]).await?.as_ref().map(bill).transpose()
 }
@@ -336,7 +348,10 @@ fn by_bill<'a>(bills: impl IntoIterator<Item = &'a Bill>) -> Rows {
 }
 
 /// The lines of bills, in order.
-pub async fn lines(db: &impl ConnectionTrait, bills: &[Bill]) -> Result<HashMap<BillId, Vec<Line>>, StoreError> {
+pub async fn lines(
+    db: &impl ConnectionTrait,
+    bills: &[Bill],
+) -> Result<HashMap<BillId, Vec<Line>>, StoreError> {
     let rel = by_bill(bills).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
         "SELECT l.*, b.currency FROM {} JOIN bill_line l ON l.billing_account_id = r.billing_account_id \
@@ -353,7 +368,10 @@ pub async fn lines(db: &impl ConnectionTrait, bills: &[Bill]) -> Result<HashMap<
 }
 
 /// The payments of bills, oldest first.
-pub async fn payments(db: &impl ConnectionTrait, bills: &[Bill]) -> Result<HashMap<BillId, Vec<Payment>>, StoreError> {
+pub async fn payments(
+    db: &impl ConnectionTrait,
+    bills: &[Bill],
+) -> Result<HashMap<BillId, Vec<Payment>>, StoreError> {
     let rel = by_bill(bills).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
         "SELECT p.* FROM {} JOIN bill_payment p ON p.billing_account_id = r.billing_account_id \
@@ -405,8 +423,9 @@ fn line(row: &QueryResult) -> Result<Line, StoreError> {
     let kind = row.parse("kind")?;
     let item = if kind == LineKind::Rounding { None } else { Some(row.parse("item")?) };
     let adjusted_day = row.maybe_small("adjusted_day")?;
-    let adjusted_day =
-        adjusted_day.map(|n| UsageDay::from_number(n).map_err(|_| row.corrupt("adjusted_day"))).transpose()?;
+    let adjusted_day = adjusted_day
+        .map(|n| UsageDay::from_number(n).map_err(|_| row.corrupt("adjusted_day")))
+        .transpose()?;
     Ok(Line {
         kind,
         item,

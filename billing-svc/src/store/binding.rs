@@ -58,13 +58,17 @@ pub async fn start(tx: &Tx, periods: &[Period]) -> Result<(), StoreError> {
     tx.run(&text, rel.values.clone()).await?;
     let columns = "billing_account_id, workspace_id, effective_from, effective_to, settlement_method, \
                    cloud_account_id, subscription_id, cause";
-    let text = format!("INSERT INTO workspace_binding ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
+    let text =
+        format!("INSERT INTO workspace_binding ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
     tx.run(&text, rel.values).await?;
     Ok(())
 }
 
 /// The period that lasts now.
-pub async fn current(db: &impl ConnectionTrait, workspace: &WorkspaceId) -> Result<Option<Period>, StoreError> {
+pub async fn current(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+) -> Result<Option<Period>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM workspace_directory d JOIN workspace_binding b \
          ON b.billing_account_id = d.billing_account_id AND b.workspace_id = d.workspace_id \
@@ -75,7 +79,9 @@ pub async fn current(db: &impl ConnectionTrait, workspace: &WorkspaceId) -> Resu
 
 /// The periods that last now, of an account's workspaces after a page's key, in the order of workspace ids.
 pub async fn current_of_account(
-    db: &impl ConnectionTrait, account: &BillingAccountId, page: &Page,
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    page: &Page,
 ) -> Result<Vec<Period>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM workspace_binding b WHERE b.billing_account_id = ? AND b.effective_to IS NULL \
@@ -88,7 +94,8 @@ pub async fn current_of_account(
 
 /// The periods that last now and go through a subscription, in the order of workspace ids.
 pub async fn current_through(
-    db: &impl ConnectionTrait, subscription: &SubscriptionId,
+    db: &impl ConnectionTrait,
+    subscription: &SubscriptionId,
 ) -> Result<Vec<Period>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM workspace_binding b WHERE b.subscription_id = ? AND b.effective_to IS NULL \
@@ -99,7 +106,9 @@ pub async fn current_through(
 
 /// A workspace's periods after a page's key (its start in microseconds), oldest first.
 pub async fn history(
-    db: &impl ConnectionTrait, workspace: &WorkspaceId, page: &Page,
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+    page: &Page,
 ) -> Result<Vec<Period>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM workspace_directory d JOIN workspace_binding b \

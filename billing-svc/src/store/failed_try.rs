@@ -27,7 +27,8 @@ pub struct Try {
 /// Fails with `TOO_MANY_TRIES`, counting nothing, after `most` failures within an hour.
 pub async fn begin(db: &Database, subject: &str, most: i64, now: Timestamp) -> Result<Try, Fault> {
     let since = now - COUNTED_FOR;
-    run(db, "DELETE FROM failed_try WHERE subject = ? AND tried_at <= ?", [subject.into(), micros(since)]).await?;
+    run(db, "DELETE FROM failed_try WHERE subject = ? AND tried_at <= ?", [subject.into(), micros(since)])
+        .await?;
     let id = fresh_uuid().simple().to_string();
     let text = "INSERT INTO failed_try (subject, tried_at, id) VALUES (?, ?, ?)";
     run(db, text, [subject.into(), micros(now), id.as_str().into()]).await?;
@@ -40,6 +41,11 @@ pub async fn begin(db: &Database, subject: &str, most: i64, now: Timestamp) -> R
         return Err(Fault::new(Reason::TooManyTries));
     }
     Ok(this)
+}
+
+/// Deletes failures that no longer count.
+pub async fn purge(db: &Database, now: Timestamp) -> Result<(), StoreError> {
+    run(db, "DELETE FROM failed_try WHERE tried_at <= ?", [micros(now - COUNTED_FOR)]).await
 }
 
 impl Try {
@@ -55,7 +61,11 @@ impl Try {
     }
 }
 
-async fn run<const N: usize>(db: &Database, text: &str, values: [sea_orm::Value; N]) -> Result<(), StoreError> {
+async fn run<const N: usize>(
+    db: &Database,
+    text: &str,
+    values: [sea_orm::Value; N],
+) -> Result<(), StoreError> {
     db.write.execute_raw(statement(db.backend(), text, values)).await?;
     Ok(())
 }

@@ -57,8 +57,8 @@ pub async fn add(tx: &Tx, events: &[NewEvent], now: Timestamp) -> Result<(), Sto
         ("happened_at", Kind::Int),
     ]);
     for event in events {
-        let payload =
-            serde_json::to_string(&event.event).map_err(|_| StoreError::Corrupt { table: TABLE, column: "payload" })?;
+        let payload = serde_json::to_string(&event.event)
+            .map_err(|_| StoreError::Corrupt { table: TABLE, column: "payload" })?;
         rows.push([
             fresh::<EventId>().as_str().into(),
             event.billing_account.as_str().into(),
@@ -83,7 +83,8 @@ pub async fn add(tx: &Tx, events: &[NewEvent], now: Timestamp) -> Result<(), Sto
 /// Only one transaction numbers at a time, because it holds the head's row, so positions become visible in order.
 pub async fn number(tx: &Tx, limit: i64) -> Result<u64, StoreError> {
     let head = format!("SELECT position FROM feed_head WHERE name = 'feed'{}", for_update(tx));
-    let head = read::one(tx, &head, []).await?.ok_or(StoreError::Corrupt { table: "feed_head", column: "name" })?;
+    let head =
+        read::one(tx, &head, []).await?.ok_or(StoreError::Corrupt { table: "feed_head", column: "name" })?;
     let head = Row(&head, "feed_head").int("position")?;
     let text = "UPDATE feed_event SET position = r.place + ? FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place \
                 FROM (SELECT id FROM feed_event WHERE position IS NULL ORDER BY id LIMIT ?) AS s) AS r \
@@ -97,7 +98,11 @@ pub async fn number(tx: &Tx, limit: i64) -> Result<u64, StoreError> {
 }
 
 /// The events after a position, in order.
-pub async fn after(db: &impl ConnectionTrait, position: i64, limit: u64) -> Result<Vec<StoredEvent>, StoreError> {
+pub async fn after(
+    db: &impl ConnectionTrait,
+    position: i64,
+    limit: u64,
+) -> Result<Vec<StoredEvent>, StoreError> {
     let text = "SELECT position, id, billing_account_id, workspace_id, payload, traceparent, happened_at \
                 FROM feed_event WHERE position > ? ORDER BY position LIMIT ?";
     let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));

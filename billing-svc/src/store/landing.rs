@@ -54,7 +54,8 @@ pub async fn find(db: &impl ConnectionTrait, id: &LandingTicketId) -> Result<Opt
 
 /// Uses a ticket up; `false` when it is used or expired.
 pub async fn claim(tx: &Tx, id: &LandingTicketId, now: Timestamp) -> Result<bool, StoreError> {
-    let text = "UPDATE landing_ticket SET claimed_at = ? WHERE id = ? AND claimed_at IS NULL AND expires_at > ?";
+    let text =
+        "UPDATE landing_ticket SET claimed_at = ? WHERE id = ? AND claimed_at IS NULL AND expires_at > ?";
     Ok(tx.run(text, [micros(now), id.as_str().into(), micros(now)]).await? == 1)
 }
 

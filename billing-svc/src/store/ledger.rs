@@ -58,7 +58,8 @@ type Key = (String, String);
 
 /// The balances of customers; one without entries has none.
 pub async fn wallets(
-    db: &impl ConnectionTrait, accounts: &[BillingAccountId],
+    db: &impl ConnectionTrait,
+    accounts: &[BillingAccountId],
 ) -> Result<HashMap<BillingAccountId, Wallet>, StoreError> {
     let mut wanted = Rows::new(&[("billing_account_id", Kind::Text)]);
     accounts.iter().for_each(|id| wanted.push([id.as_str().into()]));
@@ -69,7 +70,8 @@ pub async fn wallets(
          WHERE l.kind IN ('cash', 'overdraft')",
         rel.sql
     );
-    let mut wallets: HashMap<BillingAccountId, Wallet> = accounts.iter().map(|id| (id.clone(), Wallet::default())).collect();
+    let mut wallets: HashMap<BillingAccountId, Wallet> =
+        accounts.iter().map(|id| (id.clone(), Wallet::default())).collect();
     for row in read::all(db, &text, rel.values).await? {
         let row = Row(&row, TABLE);
         let wallet = wallets.entry(row.parse("billing_account_id")?).or_default();
@@ -113,7 +115,8 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
         let cause = &posting.transfer.cause;
         for (account, minor) in posting.transfer.legs() {
             let key = key(posting, *account);
-            let balance = balances.get_mut(&key).ok_or(StoreError::Corrupt { table: TABLE, column: "account" })?;
+            let balance =
+                balances.get_mut(&key).ok_or(StoreError::Corrupt { table: TABLE, column: "account" })?;
             let overflow = StoreError::Corrupt { table: TABLE, column: "balance" };
             balance.minor = balance.minor.checked_add(*minor).ok_or(overflow)?;
             balance.entries += 1;
@@ -148,7 +151,8 @@ fn key(posting: &Posting, account: Account) -> Key {
 
 /// Makes the ledger accounts that are missing and reads all of them.
 async fn open(
-    tx: &Tx, touched: &BTreeMap<Key, (Account, Currency)>,
+    tx: &Tx,
+    touched: &BTreeMap<Key, (Account, Currency)>,
 ) -> Result<BTreeMap<Key, Balance>, StoreError> {
     let mut rows = Rows::new(&[
         ("billing_account_id", Kind::Text),
@@ -158,7 +162,12 @@ async fn open(
     ]);
     for ((billing_account, name), (account, currency)) in touched {
         let kind = account.kind().name();
-        rows.push([billing_account.as_str().into(), name.as_str().into(), kind.into(), currency.code().into()]);
+        rows.push([
+            billing_account.as_str().into(),
+            name.as_str().into(),
+            kind.into(),
+            currency.code().into(),
+        ]);
     }
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(
@@ -180,10 +189,18 @@ async fn open(
         balances.insert((row.text("billing_account_id")?, row.text("account")?), balance);
     }
     // One that is missing now holds another currency.
-    if balances.len() == touched.len() { Ok(balances) } else { Err(StoreError::Corrupt { table: TABLE, column: "currency" }) }
+    if balances.len() == touched.len() {
+        Ok(balances)
+    } else {
+        Err(StoreError::Corrupt { table: TABLE, column: "currency" })
+    }
 }
 
-async fn save(tx: &Tx, before: &BTreeMap<Key, Balance>, after: &BTreeMap<Key, Balance>) -> Result<(), StoreError> {
+async fn save(
+    tx: &Tx,
+    before: &BTreeMap<Key, Balance>,
+    after: &BTreeMap<Key, Balance>,
+) -> Result<(), StoreError> {
     let mut rows = Rows::new(&[
         ("billing_account_id", Kind::Text),
         ("account", Kind::Text),
@@ -213,7 +230,10 @@ async fn save(tx: &Tx, before: &BTreeMap<Key, Balance>, after: &BTreeMap<Key, Ba
 
 /// An account's entries after a place, oldest first. The place is time, transfer and ledger account.
 pub async fn entries(
-    db: &impl ConnectionTrait, account: &BillingAccountId, after: &[String], limit: u64,
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    after: &[String],
+    limit: u64,
 ) -> Result<Vec<Entry>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let columns = "SELECT transfer_id, account, currency, amount, balance_after, number, entered_at, cause, cause_id \

@@ -225,18 +225,27 @@ async fn full_keys(tx: &Tx, events: &[Recorded]) -> Result<Vec<String>, StoreErr
 }
 
 /// Reads events, in the order of their ids.
-pub async fn find_all(db: &impl ConnectionTrait, ids: &[MarketplaceEventId]) -> Result<Vec<Event>, StoreError> {
+pub async fn find_all(
+    db: &impl ConnectionTrait,
+    ids: &[MarketplaceEventId],
+) -> Result<Vec<Event>, StoreError> {
     let mut rows = Rows::new(&[("id", Kind::Text)]);
     ids.iter().for_each(|id| rows.push([id.as_str().into()]));
     let rel = rows.relation(db.get_database_backend(), "r", 1)?;
-    let text = format!("SELECT e.* FROM marketplace_event e WHERE e.id IN (SELECT id FROM {}) ORDER BY e.id", rel.sql);
+    let text = format!(
+        "SELECT e.* FROM marketplace_event e WHERE e.id IN (SELECT id FROM {}) ORDER BY e.id",
+        rel.sql
+    );
     read::all(db, &text, rel.values).await?.iter().map(event).collect()
 }
 
 /// Counts a try to apply an event before it is made, and keeps others from trying meanwhile; `None` when the event is
 /// not pending or not due.
 pub async fn begin_try(
-    db: &DatabaseConnection, id: &MarketplaceEventId, now: Timestamp, next: Timestamp,
+    db: &DatabaseConnection,
+    id: &MarketplaceEventId,
+    now: Timestamp,
+    next: Timestamp,
 ) -> Result<Option<i32>, StoreError> {
     let text = "UPDATE marketplace_event SET attempts = attempts + 1, available_at = ? \
                 WHERE id = ? AND state = 'pending' AND available_at <= ? RETURNING attempts";
@@ -246,13 +255,17 @@ pub async fn begin_try(
 
 /// Reads a pending event and locks it; `None` when it has been decided.
 pub async fn lock_pending(tx: &Tx, id: &MarketplaceEventId) -> Result<Option<Event>, StoreError> {
-    let text = format!("SELECT * FROM marketplace_event WHERE id = ? AND state = 'pending'{}", for_update(tx));
+    let text =
+        format!("SELECT * FROM marketplace_event WHERE id = ? AND state = 'pending'{}", for_update(tx));
     read::one(tx, &text, [id.as_str().into()]).await?.as_ref().map(event).transpose()
 }
 
 /// Notes that an event was applied, or why it was refused.
 pub async fn decide(
-    tx: &Tx, id: &MarketplaceEventId, refused: Option<Reason>, now: Timestamp,
+    tx: &Tx,
+    id: &MarketplaceEventId,
+    refused: Option<Reason>,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let state = if refused.is_some() { State::Refused } else { State::Applied };
     let text = "UPDATE marketplace_event SET state = ?, reason = ?, decided_at = ? WHERE id = ?";
@@ -271,12 +284,16 @@ pub async fn wait(tx: &Tx, id: &MarketplaceEventId, until: Timestamp) -> Result<
 
 /// Makes the waiting events of a purchase due; returns them in the order of arrival.
 pub async fn wake(
-    db: &DatabaseConnection, vendor: Vendor, instance: &str, now: Timestamp,
+    db: &DatabaseConnection,
+    vendor: Vendor,
+    instance: &str,
+    now: Timestamp,
 ) -> Result<Vec<MarketplaceEventId>, StoreError> {
     let text = "UPDATE marketplace_event SET available_at = ?, reason = '' \
                 WHERE vendor = ? AND vendor_instance_id = ? AND state = 'pending' AND reason = ? RETURNING id";
     let waiting = Reason::PurchaseNotFound.name();
-    let rows = read::all(db, text, [micros(now), vendor.name().into(), instance.into(), waiting.into()]).await?;
+    let rows =
+        read::all(db, text, [micros(now), vendor.name().into(), instance.into(), waiting.into()]).await?;
     let mut ids = rows.iter().map(|row| Row(row, TABLE).parse("id")).collect::<Result<Vec<_>, _>>()?;
     ids.sort();
     Ok(ids)
@@ -284,7 +301,10 @@ pub async fn wake(
 
 /// Notes why a try failed; after the last one the event waits for an operator.
 pub async fn fail(
-    db: &DatabaseConnection, id: &MarketplaceEventId, reason: &str, quarantine: bool,
+    db: &DatabaseConnection,
+    id: &MarketplaceEventId,
+    reason: &str,
+    quarantine: bool,
 ) -> Result<(), StoreError> {
     let text = "UPDATE marketplace_event SET state = ?, reason = ? WHERE id = ? AND state = 'pending'";
     let state = if quarantine { State::Quarantined } else { State::Pending };
@@ -302,16 +322,25 @@ pub async fn revive(tx: &Tx, id: &MarketplaceEventId, now: Timestamp) -> Result<
 
 /// The pending events that are due, in the order they became due and arrived.
 pub async fn due(
-    db: &impl ConnectionTrait, now: Timestamp, most: i64,
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    most: i64,
 ) -> Result<Vec<MarketplaceEventId>, StoreError> {
     let text = "SELECT id FROM marketplace_event WHERE state = 'pending' AND available_at <= ? \
                 ORDER BY available_at, id LIMIT ?";
-    read::all(db, text, [micros(now), most.into()]).await?.iter().map(|row| Row(row, TABLE).parse("id")).collect()
+    read::all(db, text, [micros(now), most.into()])
+        .await?
+        .iter()
+        .map(|row| Row(row, TABLE).parse("id"))
+        .collect()
 }
 
 /// Events before a page's key, newest first; of one state or purchase, or all.
 pub async fn list(
-    db: &impl ConnectionTrait, state: Option<State>, instance: &str, page: &Page,
+    db: &impl ConnectionTrait,
+    state: Option<State>,
+    instance: &str,
+    page: &Page,
 ) -> Result<Vec<Event>, StoreError> {
     let mut text = String::from("SELECT * FROM marketplace_event WHERE true");
     let mut values: Vec<Value> = Vec::new();

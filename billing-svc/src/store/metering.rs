@@ -156,7 +156,9 @@ pub async fn insert(tx: &Tx, records: &[RecordWithBills]) -> Result<(), StoreErr
 
 /// The starts of the windows that records of purchases have since an instant.
 pub async fn windows(
-    db: &impl ConnectionTrait, subscriptions: &[SubscriptionId], since: Timestamp,
+    db: &impl ConnectionTrait,
+    subscriptions: &[SubscriptionId],
+    since: Timestamp,
 ) -> Result<Vec<(SubscriptionId, Timestamp)>, StoreError> {
     let mut rows = Rows::new(&[("subscription_id", Kind::Text)]);
     subscriptions.iter().for_each(|id| rows.push([id.as_str().into()]));
@@ -167,7 +169,11 @@ pub async fn windows(
         rel.sql
     );
     let found = read::all(db, &text, rel.values.into_iter().chain([micros(since)])).await?;
-    found.iter().map(|row| Row(row, TABLE)).map(|row| Ok((row.parse("subscription_id")?, row.time("window_start")?))).collect()
+    found
+        .iter()
+        .map(|row| Row(row, TABLE))
+        .map(|row| Ok((row.parse("subscription_id")?, row.time("window_start")?)))
+        .collect()
 }
 
 /// Reads records and locks them.
@@ -183,7 +189,8 @@ pub async fn lock(tx: &Tx, ids: &[MeteringRecordId]) -> Result<Vec<MeteringRecor
 
 /// The bills that records settle, with the part of each: record, bill, minor units.
 pub async fn bills_of(
-    db: &impl ConnectionTrait, records: &[(BillingAccountId, MeteringRecordId)],
+    db: &impl ConnectionTrait,
+    records: &[(BillingAccountId, MeteringRecordId)],
 ) -> Result<Vec<(MeteringRecordId, BillId, i64)>, StoreError> {
     let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("id", Kind::Text)]);
     records.iter().for_each(|(account, id)| rows.push([account.as_str().into(), id.as_str().into()]));
@@ -232,7 +239,11 @@ pub fn record(row: &QueryResult) -> Result<MeteringRecord, StoreError> {
         vendor_account_id: row.text("vendor_account_id")?,
         product_code: row.text("product_code")?,
         dimension: row.text("dimension")?,
-        window: Window { start: row.time("window_start")?, end: row.time("window_end")?, deadline: row.time("deadline")? },
+        window: Window {
+            start: row.time("window_start")?,
+            end: row.time("window_end")?,
+            deadline: row.time("deadline")?,
+        },
         quantity: row.int("quantity")?,
         amount: Money { minor: row.int("amount")?, currency: row.parse("currency")? },
         is_final: row.truth("final")?,

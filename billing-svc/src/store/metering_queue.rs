@@ -26,7 +26,12 @@ pub async fn next(db: &impl ConnectionTrait, now: Timestamp) -> Result<Option<Su
 
 /// Claims due records of a subscription, at most `most`, until an instant.
 pub async fn claim(
-    db: &DatabaseConnection, subscription: &SubscriptionId, token: &str, now: Timestamp, until: Timestamp, most: i64,
+    db: &DatabaseConnection,
+    subscription: &SubscriptionId,
+    token: &str,
+    now: Timestamp,
+    until: Timestamp,
+    most: i64,
 ) -> Result<Vec<MeteringRecord>, StoreError> {
     let skip = if for_update(db).is_empty() { "" } else { " FOR UPDATE SKIP LOCKED" };
     let text = format!(
@@ -42,7 +47,11 @@ pub async fn claim(
 }
 
 /// Gives claimed records back, to be tried again from an instant on.
-pub async fn give_back(db: &DatabaseConnection, token: &str, available_at: Timestamp) -> Result<(), StoreError> {
+pub async fn give_back(
+    db: &DatabaseConnection,
+    token: &str,
+    available_at: Timestamp,
+) -> Result<(), StoreError> {
     let text = "UPDATE metering_record SET claimed_by = NULL, claimed_until = NULL, available_at = ? \
                 WHERE claimed_by = ? AND state = 'pending'";
     db.execute_raw(statement(db.get_database_backend(), text, [micros(available_at), token.into()])).await?;
@@ -73,7 +82,10 @@ pub async fn end_claim(tx: &Tx, token: &str) -> Result<(), StoreError> {
 
 /// Frees a record whose sender is gone; `false` when it is not being sent any more, or its claim still holds.
 pub async fn take_over(
-    db: &DatabaseConnection, id: &MeteringRecordId, state: State, now: Timestamp,
+    db: &DatabaseConnection,
+    id: &MeteringRecordId,
+    state: State,
+    now: Timestamp,
 ) -> Result<bool, StoreError> {
     let text = "UPDATE metering_record SET state = ?, available_at = ?, claimed_by = NULL, claimed_until = NULL \
                 WHERE id = ? AND state = 'sending' AND claimed_until <= ?";
@@ -84,15 +96,20 @@ pub async fn take_over(
 
 /// Records whose sender is gone.
 pub async fn abandoned(
-    db: &impl ConnectionTrait, now: Timestamp, most: i64,
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    most: i64,
 ) -> Result<Vec<MeteringRecord>, StoreError> {
-    let text = "SELECT * FROM metering_record WHERE state = 'sending' AND claimed_until <= ? ORDER BY id LIMIT ?";
+    let text =
+        "SELECT * FROM metering_record WHERE state = 'sending' AND claimed_until <= ? ORDER BY id LIMIT ?";
     read::all(db, text, [micros(now), most.into()]).await?.iter().map(record).collect()
 }
 
 /// Records that no vendor takes any more and that were never sent.
 pub async fn overdue(
-    db: &impl ConnectionTrait, now: Timestamp, most: i64,
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    most: i64,
 ) -> Result<Vec<MeteringRecord>, StoreError> {
     let text = "SELECT * FROM metering_record WHERE state = 'pending' AND deadline <= ? \
                 AND (claimed_until IS NULL OR claimed_until <= ?) ORDER BY deadline, id LIMIT ?";
@@ -107,14 +124,20 @@ pub async fn mark_late(db: &DatabaseConnection, now: Timestamp) -> Result<Vec<Me
 }
 
 /// Reads a record.
-pub async fn find(db: &impl ConnectionTrait, id: &MeteringRecordId) -> Result<Option<MeteringRecord>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    id: &MeteringRecordId,
+) -> Result<Option<MeteringRecord>, StoreError> {
     let text = "SELECT * FROM metering_record WHERE id = ?";
     read::one(db, text, [id.as_str().into()]).await?.as_ref().map(record).transpose()
 }
 
 /// Records before a page's key, newest first; of one state or subscription, or all.
 pub async fn list(
-    db: &impl ConnectionTrait, state: Option<State>, subscription: Option<&SubscriptionId>, page: &Page,
+    db: &impl ConnectionTrait,
+    state: Option<State>,
+    subscription: Option<&SubscriptionId>,
+    page: &Page,
 ) -> Result<Vec<MeteringRecord>, StoreError> {
     let mut text = String::from("SELECT * FROM metering_record WHERE true");
     let mut values: Vec<Value> = Vec::new();

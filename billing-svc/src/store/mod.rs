@@ -6,7 +6,6 @@
 pub mod account;
 pub mod bill;
 pub mod binding;
-pub mod debtor;
 pub mod failed_try;
 pub mod feed;
 pub mod landing;

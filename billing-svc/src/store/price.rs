@@ -39,10 +39,14 @@ pub struct BadPriceFile {
 pub fn parse(version: &str, effective_day: UsageDay, text: &str) -> Result<PriceList, BadPriceFile> {
     let mut list = PriceList { version: version.to_owned(), effective_day, prices: Default::default() };
     let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
-    for (line, text) in lines.filter(|(_, text)| !text.is_empty() && !text.starts_with(['#']) && !text.starts_with("item,")) {
+    for (line, text) in
+        lines.filter(|(_, text)| !text.is_empty() && !text.starts_with(['#']) && !text.starts_with("item,"))
+    {
         let bad = |message| BadPriceFile { line, message };
         let cells: Vec<&str> = text.split(',').collect();
-        let [item, retention, prices @ ..] = cells.as_slice() else { return Err(bad("six cells are wanted")) };
+        let [item, retention, prices @ ..] = cells.as_slice() else {
+            return Err(bad("six cells are wanted"));
+        };
         let item: BillingItem = item.parse().map_err(|_| bad("the first cell must be a billing item"))?;
         let retention_days = retention.parse().map_err(|_| bad("the second cell must be days, or 0"))?;
         if prices.len() != COLUMNS.len() {
@@ -52,7 +56,8 @@ pub fn parse(version: &str, effective_day: UsageDay, text: &str) -> Result<Price
             if *price == "-" {
                 continue;
             }
-            let micros = parse_micros(price).ok_or_else(|| bad("a price is a decimal with at most six places"))?;
+            let micros =
+                parse_micros(price).ok_or_else(|| bad("a price is a decimal with at most six places"))?;
             let price = Price { unit_size: item.unit_size(), unit_price: LineAmount { micros, currency } };
             if list.prices.insert(PriceKey { zone, currency, item, retention_days }, price).is_some() {
                 return Err(bad("this item and retention stands in the file twice"));
@@ -84,7 +89,9 @@ pub async fn store(db: &Database, list: &PriceList, now: Timestamp) -> Result<()
         micros(now),
     ];
     if tx.run(text, values).await? == 0 {
-        let row = read::one(&tx, "SELECT digest FROM price_list WHERE version = ?", [list.version.as_str().into()]).await?;
+        let row =
+            read::one(&tx, "SELECT digest FROM price_list WHERE version = ?", [list.version.as_str().into()])
+                .await?;
         let stored = row.map(|row| Row(&row, "price_list").text("digest")).transpose()?;
         tx.rollback().await;
         return if stored.as_deref() == Some(&digest) { Ok(()) } else { Err(StoreError::Conflict) };
@@ -166,7 +173,9 @@ mod tests {
     fn the_shipped_list_has_all_four_columns() {
         let list = shipped().unwrap();
         let find = |zone, currency, item, retention_days| {
-            list.find(&PriceKey { zone, currency, item, retention_days }).map(|p| p.unit_price.to_string()).ok()
+            list.find(&PriceKey { zone, currency, item, retention_days })
+                .map(|p| p.unit_price.to_string())
+                .ok()
         };
         use BillingItem::{ApmTrace, Sms, TimeSeries};
         assert_eq!(find(PriceZone::Cn, Currency::Cny, TimeSeries, 3).as_deref(), Some("0.60 CNY"));

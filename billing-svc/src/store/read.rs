@@ -9,14 +9,18 @@ use tandem_service_kit::db::{StoreError, get, statement};
 
 /// Runs a query text with `?` placeholders and returns its rows.
 pub async fn all(
-    db: &impl ConnectionTrait, text: &str, values: impl IntoIterator<Item = Value>,
+    db: &impl ConnectionTrait,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
 ) -> Result<Vec<QueryResult>, StoreError> {
     Ok(db.query_all_raw(statement(db.get_database_backend(), text, values)).await?)
 }
 
 /// Runs a query text with `?` placeholders and returns its first row.
 pub async fn one(
-    db: &impl ConnectionTrait, text: &str, values: impl IntoIterator<Item = Value>,
+    db: &impl ConnectionTrait,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
 ) -> Result<Option<QueryResult>, StoreError> {
     Ok(db.query_one_raw(statement(db.get_database_backend(), text, values)).await?)
 }

@@ -68,7 +68,11 @@ pub async fn insert(tx: &Tx, r: &Recharge) -> Result<(), StoreError> {
 }
 
 /// Reads a recharge and locks it.
-pub async fn lock(tx: &Tx, account: &BillingAccountId, id: &RechargeId) -> Result<Option<Recharge>, StoreError> {
+pub async fn lock(
+    tx: &Tx,
+    account: &BillingAccountId,
+    id: &RechargeId,
+) -> Result<Option<Recharge>, StoreError> {
     let text = format!("SELECT * FROM recharge WHERE billing_account_id = ? AND id = ?{}", for_update(tx));
     let row = read::one(tx, &text, [account.as_str().into(), id.as_str().into()]).await?;
     row.as_ref().map(read_row).transpose()
@@ -84,8 +88,7 @@ pub async fn reference_used(db: &impl ConnectionTrait, external_ref: &str) -> Re
 pub async fn set_paid(tx: &Tx, r: &Recharge, external_ref: &str, now: Timestamp) -> Result<bool, StoreError> {
     let text = "UPDATE recharge SET state = 'paid', external_ref = ?, paid_at = ? \
                 WHERE billing_account_id = ? AND id = ? AND state = 'created'";
-    let values =
-        [external_ref.into(), micros(now), r.billing_account.as_str().into(), r.id.as_str().into()];
+    let values = [external_ref.into(), micros(now), r.billing_account.as_str().into(), r.id.as_str().into()];
     Ok(tx.run(text, values).await? == 1)
 }
 

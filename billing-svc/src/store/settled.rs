@@ -57,10 +57,14 @@ impl CloudRoute {
 ///
 /// A workspace that was not bound yet is charged as it was first bound.
 pub async fn before(
-    db: &impl ConnectionTrait, places: &[Place], instant: Timestamp,
+    db: &impl ConnectionTrait,
+    places: &[Place],
+    instant: Timestamp,
 ) -> Result<HashMap<WorkspaceId, Option<CloudRoute>>, StoreError> {
     let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
-    places.iter().for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
+    places
+        .iter()
+        .for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
     let rel = rows.relation(db.get_database_backend(), "r", 1)?;
     // The last period that began before the instant, else the first of all.
     let text = format!(

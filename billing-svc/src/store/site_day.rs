@@ -28,7 +28,12 @@ pub struct SiteDay {
 
 /// Marks a day as closed, unless it is already; returns the mark.
 pub async fn close(
-    tx: &Tx, site: &str, day: UsageDay, zone: &str, ends_at: Timestamp, now: Timestamp,
+    tx: &Tx,
+    site: &str,
+    day: UsageDay,
+    zone: &str,
+    ends_at: Timestamp,
+    now: Timestamp,
 ) -> Result<SiteDay, StoreError> {
     let text = "INSERT INTO site_day (site, usage_day, time_zone, ends_at, closed_at, run_cursor) \
                 VALUES (?, ?, ?, ?, ?, '') ON CONFLICT (site, usage_day) DO NOTHING";
@@ -37,7 +42,11 @@ pub async fn close(
 }
 
 /// Finds a closed day.
-pub async fn find(db: &impl ConnectionTrait, site: &str, day: UsageDay) -> Result<Option<SiteDay>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    site: &str,
+    day: UsageDay,
+) -> Result<Option<SiteDay>, StoreError> {
     let text = "SELECT * FROM site_day WHERE site = ? AND usage_day = ?";
     read::one(db, text, [site.into(), day.number().into()]).await?.as_ref().map(site_day).transpose()
 }
@@ -57,7 +66,11 @@ pub async fn open(db: &impl ConnectionTrait, limit: i64) -> Result<Vec<SiteDay>,
 }
 
 /// A site's closed days up to one that are not billed to the end, oldest first.
-pub async fn open_until(db: &impl ConnectionTrait, site: &str, day: UsageDay) -> Result<Vec<UsageDay>, StoreError> {
+pub async fn open_until(
+    db: &impl ConnectionTrait,
+    site: &str,
+    day: UsageDay,
+) -> Result<Vec<UsageDay>, StoreError> {
     let text = "SELECT usage_day FROM site_day WHERE site = ? AND usage_day <= ? AND billed_at IS NULL ORDER BY usage_day";
     let rows = read::all(db, text, [site.into(), day.number().into()]).await?;
     rows.iter().map(|row| Row(row, TABLE).day("usage_day")).collect()
@@ -65,7 +78,11 @@ pub async fn open_until(db: &impl ConnectionTrait, site: &str, day: UsageDay) ->
 
 /// Notes how far a run has come, and when it is done.
 pub async fn save_progress(
-    tx: &Tx, site: &str, day: UsageDay, cursor: &str, billed_at: Option<Timestamp>,
+    tx: &Tx,
+    site: &str,
+    day: UsageDay,
+    cursor: &str,
+    billed_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let text = "UPDATE site_day SET run_cursor = ?, billed_at = ? WHERE site = ? AND usage_day = ?";
     tx.run(text, [cursor.into(), read::maybe_micros(billed_at), site.into(), day.number().into()]).await?;

@@ -90,26 +90,44 @@ pub async fn save(tx: &Tx, s: &Subscription) -> Result<(), StoreError> {
 }
 
 /// Finds a purchase.
-pub async fn find(db: &impl ConnectionTrait, id: &SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    id: &SubscriptionId,
+) -> Result<Option<Subscription>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM subscription s WHERE s.id = ?");
     read::one(db, &text, [id.as_str().into()]).await?.as_ref().map(subscription).transpose()
 }
 
 /// Finds a purchase by its vendor's number.
 pub async fn find_instance(
-    db: &impl ConnectionTrait, vendor: Vendor, instance: &str,
+    db: &impl ConnectionTrait,
+    vendor: Vendor,
+    instance: &str,
 ) -> Result<Option<Subscription>, StoreError> {
-    let text = format!("SELECT {COLUMNS} FROM subscription s WHERE s.vendor = ? AND s.vendor_instance_id = ?");
-    read::one(db, &text, [vendor.name().into(), instance.into()]).await?.as_ref().map(subscription).transpose()
+    let text =
+        format!("SELECT {COLUMNS} FROM subscription s WHERE s.vendor = ? AND s.vendor_instance_id = ?");
+    read::one(db, &text, [vendor.name().into(), instance.into()])
+        .await?
+        .as_ref()
+        .map(subscription)
+        .transpose()
 }
 
 /// Reads a purchase by its vendor's number and locks it.
-pub async fn lock_instance(tx: &Tx, vendor: Vendor, instance: &str) -> Result<Option<Subscription>, StoreError> {
+pub async fn lock_instance(
+    tx: &Tx,
+    vendor: Vendor,
+    instance: &str,
+) -> Result<Option<Subscription>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM subscription s WHERE s.vendor = ? AND s.vendor_instance_id = ?{}",
         for_update(tx)
     );
-    read::one(tx, &text, [vendor.name().into(), instance.into()]).await?.as_ref().map(subscription).transpose()
+    read::one(tx, &text, [vendor.name().into(), instance.into()])
+        .await?
+        .as_ref()
+        .map(subscription)
+        .transpose()
 }
 
 /// Reads the live purchases of a cloud account and locks them, the newest first.
@@ -124,7 +142,9 @@ pub async fn lock_live(tx: &Tx, cloud_account: &CloudAccountId) -> Result<Vec<Su
 
 /// The purchases after a page's key, in the order of their ids; of one account, or all.
 pub async fn list(
-    db: &impl ConnectionTrait, account: Option<&BillingAccountId>, page: &Page,
+    db: &impl ConnectionTrait,
+    account: Option<&BillingAccountId>,
+    page: &Page,
 ) -> Result<Vec<Subscription>, StoreError> {
     let after = page.after.first().map(String::as_str).unwrap_or_default();
     let (only, mut values) = match account {
@@ -138,7 +158,9 @@ pub async fn list(
 
 /// Purchases that have not ended and were compared with their vendor last before an instant, longest ago first.
 pub async fn due_for_reconcile(
-    db: &impl ConnectionTrait, before: Timestamp, limit: i64,
+    db: &impl ConnectionTrait,
+    before: Timestamp,
+    limit: i64,
 ) -> Result<Vec<Subscription>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM subscription s WHERE s.state IN {OPEN} \
@@ -149,7 +171,9 @@ pub async fn due_for_reconcile(
 
 /// Notes when a purchase was compared with its vendor last; `None` makes the comparison due now.
 pub async fn save_reconciled(
-    db: &impl ConnectionTrait, id: &SubscriptionId, at: Option<Timestamp>,
+    db: &impl ConnectionTrait,
+    id: &SubscriptionId,
+    at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let text = "UPDATE subscription SET reconciled_at = ? WHERE id = ?";
     let values = [maybe_micros(at), id.as_str().into()];
@@ -160,13 +184,16 @@ pub async fn save_reconciled(
 /// Makes the comparison of every purchase that has not ended due now; returns how many there are.
 pub async fn make_all_due(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
     let text = format!("UPDATE subscription SET reconciled_at = NULL WHERE state IN {OPEN}");
-    let done = db.execute_raw(tandem_service_kit::db::statement(db.get_database_backend(), &text, [])).await?;
+    let done =
+        db.execute_raw(tandem_service_kit::db::statement(db.get_database_backend(), &text, [])).await?;
     Ok(done.rows_affected())
 }
 
 /// Purchases that became known before an instant and were never bound.
 pub async fn idle(
-    db: &impl ConnectionTrait, before: Timestamp, limit: i64,
+    db: &impl ConnectionTrait,
+    before: Timestamp,
+    limit: i64,
 ) -> Result<Vec<Subscription>, StoreError> {
     let text = format!(
         "SELECT {COLUMNS} FROM subscription s WHERE s.state = 'pending_binding' AND s.created_at <= ? \
@@ -177,7 +204,10 @@ pub async fn idle(
 
 /// Takes the turn to call the vendor for a purchase; `false` while the time since the last call is too short.
 pub async fn take_turn(
-    tx: &Tx, id: &SubscriptionId, now: Timestamp, next: Timestamp,
+    tx: &Tx,
+    id: &SubscriptionId,
+    now: Timestamp,
+    next: Timestamp,
 ) -> Result<bool, StoreError> {
     let text = "UPDATE subscription SET next_submit_at = ? WHERE id = ? AND next_submit_at <= ?";
     Ok(tx.run(text, [micros(next), id.as_str().into(), micros(now)]).await? == 1)
@@ -199,7 +229,8 @@ pub async fn insert_cloud_account(tx: &Tx, c: &CloudAccount) -> Result<bool, Sto
 
 /// Finds a cloud account.
 pub async fn find_cloud_account(
-    db: &impl ConnectionTrait, id: &CloudAccountId,
+    db: &impl ConnectionTrait,
+    id: &CloudAccountId,
 ) -> Result<Option<CloudAccount>, StoreError> {
     let text = "SELECT * FROM cloud_account WHERE id = ?";
     read::one(db, text, [id.as_str().into()]).await?.as_ref().map(cloud_account).transpose()
@@ -207,7 +238,9 @@ pub async fn find_cloud_account(
 
 /// Finds a cloud account by its number.
 pub async fn find_cloud_number(
-    db: &impl ConnectionTrait, vendor: Vendor, number: &str,
+    db: &impl ConnectionTrait,
+    vendor: Vendor,
+    number: &str,
 ) -> Result<Option<CloudAccount>, StoreError> {
     let text = "SELECT * FROM cloud_account WHERE vendor = ? AND vendor_account_id = ?";
     read::one(db, text, [vendor.name().into(), number.into()]).await?.as_ref().map(cloud_account).transpose()
@@ -215,7 +248,9 @@ pub async fn find_cloud_number(
 
 /// An account's cloud accounts after a page's key, in the order of their ids.
 pub async fn list_cloud_accounts(
-    db: &impl ConnectionTrait, account: &BillingAccountId, page: &Page,
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    page: &Page,
 ) -> Result<Vec<CloudAccount>, StoreError> {
     let text = "SELECT * FROM cloud_account WHERE billing_account_id = ? AND id > ? ORDER BY id LIMIT ?";
     let after = page.after.first().map(String::as_str).unwrap_or_default();

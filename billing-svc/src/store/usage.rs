@@ -51,8 +51,14 @@ pub async fn take(tx: &Tx, usage: &[(BillingAccountId, &Delivered)]) -> Result<(
     // In key order, so that two deliveries never wait for each other in a circle.
     let mut sorted: Vec<_> = usage.iter().collect();
     sorted.sort_by(|(a, x), (b, y)| {
-        (a, &x.workspace, x.day, x.item, x.retention_days, &x.sub_key)
-            .cmp(&(b, &y.workspace, y.day, y.item, y.retention_days, &y.sub_key))
+        (a, &x.workspace, x.day, x.item, x.retention_days, &x.sub_key).cmp(&(
+            b,
+            &y.workspace,
+            y.day,
+            y.item,
+            y.retention_days,
+            &y.sub_key,
+        ))
     });
     for (account, d) in sorted {
         rows.push([
@@ -82,7 +88,8 @@ pub async fn take(tx: &Tx, usage: &[(BillingAccountId, &Delivered)]) -> Result<(
 
 /// Which accounts workspaces belong to; those that are not bound are left out.
 pub async fn accounts_of(
-    db: &impl ConnectionTrait, workspaces: &[WorkspaceId],
+    db: &impl ConnectionTrait,
+    workspaces: &[WorkspaceId],
 ) -> Result<HashMap<WorkspaceId, (BillingAccountId, String)>, StoreError> {
     let mut rows = Rows::new(&[("workspace_id", Kind::Text)]);
     workspaces.iter().for_each(|id| rows.push([id.as_str().into()]));
@@ -104,7 +111,11 @@ pub async fn accounts_of(
 
 /// The next workspaces of a site, after a place, that used something up to a day that is not on a bill.
 pub async fn next_unbilled(
-    db: &impl ConnectionTrait, site: &str, day: UsageDay, after: &str, limit: i64,
+    db: &impl ConnectionTrait,
+    site: &str,
+    day: UsageDay,
+    after: &str,
+    limit: i64,
 ) -> Result<Vec<WorkspaceId>, StoreError> {
     let (account, workspace) = after.split_once('/').unwrap_or(("", ""));
     let text = "SELECT w.workspace_id FROM workspace w \
@@ -118,7 +129,9 @@ pub async fn next_unbilled(
 
 /// What workspaces used up to a day that is not on a bill.
 pub async fn unbilled(
-    db: &impl ConnectionTrait, places: &[Place], up_to: UsageDay,
+    db: &impl ConnectionTrait,
+    places: &[Place],
+    up_to: UsageDay,
 ) -> Result<HashMap<WorkspaceId, Vec<Usage>>, StoreError> {
     let rel = places_relation(places).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
@@ -137,7 +150,9 @@ pub async fn unbilled(
 
 fn places_relation(places: &[Place]) -> Rows {
     let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
-    places.iter().for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
+    places
+        .iter()
+        .for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
     rows
 }
 
@@ -189,12 +204,19 @@ pub struct ListedUsage {
 
 /// A workspace's quantities from one day to another, after a place in the order of the list.
 pub async fn list(
-    db: &impl ConnectionTrait, workspace: &WorkspaceId, days: (UsageDay, UsageDay), after: &[String], limit: u64,
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+    days: (UsageDay, UsageDay),
+    after: &[String],
+    limit: u64,
 ) -> Result<Vec<ListedUsage>, StoreError> {
     let (day, item, retention, sub_key) = match after {
-        [day, item, retention, sub_key] => {
-            (day.parse().unwrap_or(i32::MAX), item.as_str(), retention.parse().unwrap_or(i32::MAX), sub_key.as_str())
-        }
+        [day, item, retention, sub_key] => (
+            day.parse().unwrap_or(i32::MAX),
+            item.as_str(),
+            retention.parse().unwrap_or(i32::MAX),
+            sub_key.as_str(),
+        ),
         _ => (i32::MIN, "", i32::MIN, ""),
     };
     let text = "SELECT u.usage_day, u.item, u.retention_days, u.sub_key, u.quantity, u.billed, u.revision \
@@ -213,7 +235,9 @@ pub async fn list(
         i64::try_from(limit).unwrap_or(i64::MAX).into(),
     ];
     let rows = read::all(db, text, values).await?;
-    rows.iter().map(|row| Ok(ListedUsage { usage: read_usage(row)?, revision: Row(row, TABLE).int("revision")? })).collect()
+    rows.iter()
+        .map(|row| Ok(ListedUsage { usage: read_usage(row)?, revision: Row(row, TABLE).int("revision")? }))
+        .collect()
 }
 
 fn read_usage(row: &QueryResult) -> Result<Usage, StoreError> {

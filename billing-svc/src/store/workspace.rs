@@ -155,7 +155,8 @@ pub async fn lock(tx: &Tx, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, StoreE
 
 /// Reads and locks the workspaces of accounts that are settled by the Billing Center now.
 pub async fn lock_settled_by_billing_center(
-    tx: &Tx, accounts: &[BillingAccountId],
+    tx: &Tx,
+    accounts: &[BillingAccountId],
 ) -> Result<Vec<Workspace>, StoreError> {
     let mut wanted = Rows::new(&[("billing_account_id", Kind::Text)]);
     accounts.iter().for_each(|id| wanted.push([id.as_str().into()]));
@@ -231,7 +232,8 @@ pub async fn save_profile(tx: &Tx, w: &Workspace) -> Result<(), StoreError> {
 
 /// Notes the month in which the customer changed the method (rule R1).
 pub async fn set_method_changed(tx: &Tx, w: &Workspace, month: i32) -> Result<(), StoreError> {
-    let text = "UPDATE workspace SET method_changed_month = ? WHERE billing_account_id = ? AND workspace_id = ?";
+    let text =
+        "UPDATE workspace SET method_changed_month = ? WHERE billing_account_id = ? AND workspace_id = ?";
     tx.run(text, [month.into(), w.billing_account.as_str().into(), w.id.as_str().into()]).await?;
     Ok(())
 }

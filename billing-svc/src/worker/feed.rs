@@ -18,7 +18,9 @@ pub async fn batch(ctx: &Context, head: &watch::Sender<i64>) -> Result<usize, Fa
     let numbered = feed::number(&tx, BATCH).await?;
     tx.commit().await?;
     if numbered > 0 {
-        head.send_modify(|position| *position = position.saturating_add(i64::try_from(numbered).unwrap_or(0)));
+        head.send_modify(|position| {
+            *position = position.saturating_add(i64::try_from(numbered).unwrap_or(0))
+        });
     }
     Ok(usize::try_from(numbered).unwrap_or(usize::MAX))
 }

@@ -21,7 +21,10 @@ use crate::context::Context;
 
 /// Starts every loop of the process.
 pub fn spawn(
-    ctx: &Arc<Context>, jobs: &JobsSection, head: watch::Sender<i64>, stop: &CancellationToken,
+    ctx: &Arc<Context>,
+    jobs: &JobsSection,
+    head: watch::Sender<i64>,
+    stop: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
     let poll = Duration::from_secs(u64::from(jobs.poll_secs));
     let head = Arc::new(head);

@@ -65,6 +65,7 @@ impl UsageService for Usage {
     ) -> Result<Response<RecordUsageStreamResponse>, Status> {
         let caller = caller(&request)?;
         let mut batches = request.into_inner();
+        let lane = self.recorder.lane();
         let mut sums = StreamSums::default();
         let mut waiting: VecDeque<(i64, oneshot::Receiver<Answer>)> = VecDeque::new();
         let mut base = 0_i64;
@@ -72,7 +73,7 @@ impl UsageService for Usage {
             let key = RequestKey::new(&caller, RECORD_STREAM, &batch.request_id, &batch)?;
             let points: Vec<_> = batch.points.into_iter().map(Into::into).collect();
             let count = i64::try_from(points.len()).unwrap_or(i64::MAX);
-            waiting.push_back((base, self.recorder.take(key, points).await?));
+            waiting.push_back((base, lane.take(key, points).await?));
             base = base.saturating_add(count);
             if waiting.len() >= STREAM_BATCHES_MAX
                 && let Some((base, answer)) = waiting.pop_front()

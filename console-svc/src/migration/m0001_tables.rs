@@ -101,12 +101,13 @@ const TABLES: &[&str] = &[
         place INTEGER NOT NULL,
         PRIMARY KEY (workspace_id, usage_day, item, retention_days, sub_key, measure, hour_start)
     )",
-    // Days whose points changed since they were last rolled up. The token changes with every change.
+    // A mark for every change of a day that was not rolled up yet. Marks are only added and removed, so that writers
+    // of one day do not wait for each other's.
     "CREATE TABLE usage_dirty (
         workspace_id KEY NOT NULL,
         usage_day INTEGER NOT NULL,
-        token TEXT NOT NULL,
-        PRIMARY KEY (workspace_id, usage_day)
+        token KEY NOT NULL,
+        PRIMARY KEY (workspace_id, usage_day, token)
     )",
     // Revision 0 is a Free workspace's quantity, of which Billing is never told.
     "CREATE TABLE usage_total (

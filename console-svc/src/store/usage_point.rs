@@ -25,8 +25,8 @@ pub enum Effect {
 
 /// Writes points and marks the days that changed; returns the effect on each, in the same order.
 ///
-/// Keys must differ, and must be sorted: writers that take their rows in one order cannot deadlock. `token` must be a
-/// new one: a roll-up that read an older mark must not remove this one.
+/// Keys must differ, and must be sorted: writers that take their rows in one order cannot deadlock. `token` must be one
+/// of this transaction's own: a roll-up removes exactly the marks that it saw.
 pub async fn upsert(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Result<Vec<Effect>, StoreError> {
     if points.is_empty() {
         return Ok(Vec::new());
@@ -47,7 +47,7 @@ const UPSERT_POSTGRES: &str = "WITH point AS (\
  ), mark AS (\
      INSERT INTO usage_dirty (workspace_id, usage_day, token) \
      SELECT workspace_id, usage_day, $10 FROM point GROUP BY workspace_id, usage_day ORDER BY workspace_id, usage_day \
-     ON CONFLICT (workspace_id, usage_day) DO UPDATE SET token = excluded.token\
+     ON CONFLICT (workspace_id, usage_day, token) DO NOTHING\
  ) \
  SELECT array_agg(place) FILTER (WHERE fresh) AS fresh, array_agg(place) FILTER (WHERE NOT fresh) AS changed FROM point";
 
@@ -168,7 +168,7 @@ async fn mark(tx: &Tx, days: &[(&str, i32)], token: &str) -> Result<(), StoreErr
     let relation = rows.relation(tx.get_database_backend(), "r", 2)?;
     let text = format!(
         "INSERT INTO usage_dirty (workspace_id, usage_day, token) SELECT workspace_id, usage_day, ? FROM {} WHERE true \
-         ON CONFLICT (workspace_id, usage_day) DO UPDATE SET token = excluded.token",
+         ON CONFLICT (workspace_id, usage_day, token) DO NOTHING",
         relation.sql
     );
     tx.run(&text, std::iter::once(token.into()).chain(relation.values)).await?;
@@ -182,14 +182,8 @@ pub async fn remark_from(tx: &Tx, workspace_id: &str, first_day: i32, token: &st
     tx.run(forget, [workspace_id.into(), first_day.into()]).await?;
     let text = "INSERT INTO usage_dirty (workspace_id, usage_day, token) \
                 SELECT DISTINCT workspace_id, usage_day, ? FROM usage_point WHERE workspace_id = ? AND usage_day >= ? \
-                ON CONFLICT (workspace_id, usage_day) DO UPDATE SET token = excluded.token";
-    let text = if tx.get_database_backend() == DbBackend::Postgres {
-        // PostgreSQL cannot guess the type of a parameter that is only selected.
-        text.replace("usage_day, ? FROM", "usage_day, ?::text FROM")
-    } else {
-        text.to_owned()
-    };
-    tx.run(&text, [token.into(), workspace_id.into(), first_day.into()]).await?;
+                ON CONFLICT (workspace_id, usage_day, token) DO NOTHING";
+    tx.run(text, [token.into(), workspace_id.into(), first_day.into()]).await?;
     Ok(())
 }
 

@@ -14,6 +14,8 @@ use crate::domain::item::{Item, Measure};
 use crate::domain::usage_day::UsageDay;
 
 const TABLE: &str = "usage_total";
+/// Most marks read at once; a busy day has many.
+const MARKS_MAX: usize = 10_000;
 
 /// Which marks to roll up.
 #[derive(Debug, Clone, Copy)]
@@ -26,15 +28,55 @@ pub enum Scope<'a> {
     Site(&'a str, UsageDay),
 }
 
-/// A day that changed, and the token of its last change.
+/// A change of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// Whose.
     pub workspace_id: String,
     /// The day, `yyyymmdd`.
     pub usage_day: i32,
-    /// Tells whether it changed again.
+    /// Tells it from other changes.
     pub token: String,
+}
+
+/// Changes to be rolled up together.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    marks: Vec<Mark>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+impl Marks {
+    /// Whether there is nothing to roll up.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// The days, each once.
+    fn days(&self) -> Rows {
+        let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int)]);
+        for day in self.marks.chunk_by(same_day).filter_map(|marks| marks.first()) {
+            rows.push([day.workspace_id.as_str().into(), day.usage_day.into()]);
+        }
+        rows
+    }
+
+    /// Keeps the first so many days.
+    fn cut(&mut self, days: usize) {
+        let kept: usize = self.marks.chunk_by(same_day).take(days).map(<[Mark]>::len).sum();
+        self.more |= kept < self.marks.len();
+        self.marks.truncate(kept);
+    }
+}
+
+fn same_day(a: &Mark, b: &Mark) -> bool {
+    a.workspace_id == b.workspace_id && a.usage_day == b.usage_day
 }
 
 /// What names a daily quantity.
@@ -65,8 +107,8 @@ pub struct Total {
     pub delivered_revision: i64,
 }
 
-/// Marks of days that changed, in the order of their key.
-pub async fn marks(db: &impl ConnectionTrait, scope: Scope<'_>, limit: u32) -> Result<Vec<Mark>, StoreError> {
+/// Marks of at most so many days, in the order of their key.
+pub async fn marks(db: &impl ConnectionTrait, scope: Scope<'_>, days: usize) -> Result<Marks, StoreError> {
     let (filter, values): (&str, Vec<Value>) = match scope {
         Scope::All => ("", Vec::new()),
         Scope::Workspace(id) => ("WHERE d.workspace_id = ?", vec![id.into()]),
@@ -77,7 +119,7 @@ pub async fn marks(db: &impl ConnectionTrait, scope: Scope<'_>, limit: u32) -> R
     };
     let text = format!(
         "SELECT d.workspace_id, d.usage_day, d.token FROM usage_dirty d {filter} \
-         ORDER BY d.workspace_id, d.usage_day LIMIT {limit}"
+         ORDER BY d.workspace_id, d.usage_day, d.token LIMIT {MARKS_MAX}"
     );
     let rows = db.query_all_raw(statement(db.get_database_backend(), &text, values)).await?;
     let mark = |row: &QueryResult| {
@@ -87,16 +129,19 @@ pub async fn marks(db: &impl ConnectionTrait, scope: Scope<'_>, limit: u32) -> R
             token: get(row, "usage_dirty", "token")?,
         })
     };
-    rows.iter().map(mark).collect()
+    let found = rows.iter().map(mark).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut marks = Marks { more: found.len() >= MARKS_MAX, marks: found };
+    marks.cut(days);
+    Ok(marks)
 }
 
 /// Locks the marked workspaces until the transaction ends: two roll-ups of one day must not overtake each other, and an
 /// upgrade must come before or after.
-pub async fn lock_workspaces(tx: &Tx, marks: &[Mark]) -> Result<(), StoreError> {
+pub async fn lock_workspaces(tx: &Tx, marks: &Marks) -> Result<(), StoreError> {
     if tx.get_database_backend() != DbBackend::Postgres {
         return Ok(()); // SQLite has one writer.
     }
-    let relation = marked(marks).relation(DbBackend::Postgres, "r", 1)?;
+    let relation = marks.days().relation(DbBackend::Postgres, "r", 1)?;
     let text = format!(
         "SELECT w.id FROM workspace w WHERE w.id IN (SELECT workspace_id FROM {}) ORDER BY w.id FOR NO KEY UPDATE",
         relation.sql
@@ -108,9 +153,9 @@ pub async fn lock_workspaces(tx: &Tx, marks: &[Mark]) -> Result<(), StoreError> 
 /// Quantities of marked days, and whether each may be charged, in the order of their key.
 ///
 /// Of a Commercial workspace only hours from its first charged hour on count (D9); of a Free one all do.
-pub async fn quantities(tx: &Tx, marks: &[Mark]) -> Result<Vec<(TotalKey, Quantity, bool)>, StoreError> {
+pub async fn quantities(tx: &Tx, marks: &Marks) -> Result<Vec<(TotalKey, Quantity, bool)>, StoreError> {
     let backend = tx.get_database_backend();
-    let asked = marked(marks).relation(backend, "r", 1)?;
+    let asked = marks.days().relation(backend, "r", 1)?;
     let text = format!(
         "SELECT p.workspace_id, p.usage_day, p.item, p.retention_days, p.sub_key, p.measure, \
          CAST(SUM(p.quantity) AS BIGINT) AS sum, MAX(p.quantity) AS max, \
@@ -165,9 +210,13 @@ pub async fn save(tx: &Tx, totals: &[(TotalKey, Quantity, bool)]) -> Result<(), 
     Ok(())
 }
 
-/// Removes marks of days that did not change since they were read.
-pub async fn unmark(tx: &Tx, marks: &[Mark]) -> Result<(), StoreError> {
-    let relation = marked(marks).relation(tx.get_database_backend(), "r", 1)?;
+/// Removes exactly these marks: a change that came later has its own.
+pub async fn unmark(tx: &Tx, marks: &Marks) -> Result<(), StoreError> {
+    let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Text)]);
+    for mark in &marks.marks {
+        rows.push([mark.workspace_id.as_str().into(), mark.usage_day.into(), mark.token.as_str().into()]);
+    }
+    let relation = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(
         "DELETE FROM usage_dirty WHERE EXISTS (SELECT 1 FROM {} WHERE r.workspace_id = usage_dirty.workspace_id \
          AND r.usage_day = usage_dirty.usage_day AND r.token = usage_dirty.token)",
@@ -290,14 +339,6 @@ pub async fn sums(
         sums.insert((get(&row, TABLE, "usage_day")?, item(&row, TABLE)?), Quantity { hundredths });
     }
     Ok(sums)
-}
-
-fn marked(marks: &[Mark]) -> Rows {
-    let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Text)]);
-    for mark in marks {
-        rows.push([mark.workspace_id.as_str().into(), mark.usage_day.into(), mark.token.as_str().into()]);
-    }
-    rows
 }
 
 fn keyed(more: &[(&'static str, Kind)]) -> Rows {

@@ -25,7 +25,7 @@ pub(super) fn spawn_delivery(context: &Context, holder: &str, shutdown: &Cancell
             if !try_hold(&context.db, "deliver-usage", &holder, context.now(), HOLD_SECS).await? {
                 return Ok(0);
             }
-            let rolled_up = roll_up::some(&context.db, Scope::All).await?;
+            let rolled_up = roll_up::some(&context.db, Scope::All).await?.changes;
             let delivered = deliver_usage::some(&context, None).await?;
             Ok::<_, Fault>(rolled_up.saturating_add(delivered))
         }

@@ -15,7 +15,11 @@ impl Market {
         self.accounts().create_account(by_caller(request)).await
     }
 
-    async fn sign_in(&self, login_name: &str, password: &str) -> Result<Response<pb::SignInResponse>, Status> {
+    async fn sign_in(
+        &self,
+        login_name: &str,
+        password: &str,
+    ) -> Result<Response<pb::SignInResponse>, Status> {
         let request = pb::SignInRequest {
             region: common::BillingRegion::Domestic.into(),
             login_name: login_name.to_owned(),
@@ -32,9 +36,18 @@ async fn names_are_unique_in_a_region_and_the_first_that_is_taken_is_told() {
         market.create(alice.clone()).await.unwrap();
         let other = new_account("bob");
         let taken = |account| async { refusal(market.create(account).await) };
-        assert_eq!(taken(pb::NewAccount { username: "ALICE".into(), ..other.clone() }).await, Reason::UsernameTaken);
-        assert_eq!(taken(pb::NewAccount { email: "Alice@acme.test".into(), ..other.clone() }).await, Reason::EmailTaken);
-        assert_eq!(taken(pb::NewAccount { phone: "+8613800000000".into(), ..other.clone() }).await, Reason::PhoneTaken);
+        assert_eq!(
+            taken(pb::NewAccount { username: "ALICE".into(), ..other.clone() }).await,
+            Reason::UsernameTaken
+        );
+        assert_eq!(
+            taken(pb::NewAccount { email: "Alice@acme.test".into(), ..other.clone() }).await,
+            Reason::EmailTaken
+        );
+        assert_eq!(
+            taken(pb::NewAccount { phone: "+8613800000000".into(), ..other.clone() }).await,
+            Reason::PhoneTaken
+        );
         assert_eq!(taken(alice.clone()).await, Reason::UsernameTaken);
         let abroad = pb::NewAccount { region: common::BillingRegion::International.into(), ..alice };
         let made = market.create(abroad).await.unwrap().into_inner().account.unwrap();
@@ -60,7 +73,11 @@ async fn names_are_unique_in_a_region_and_the_first_that_is_taken_is_told() {
 async fn signing_in_works_by_each_name_and_ten_failures_are_enough() {
     for market in both("sign_in").await {
         let password = Some(pb::new_account::FirstPassword::Password("Secret-123".to_owned()));
-        let account = pb::NewAccount { phone: "+8613800000000".into(), first_password: password, ..new_account("alice") };
+        let account = pb::NewAccount {
+            phone: "+8613800000000".into(),
+            first_password: password,
+            ..new_account("alice")
+        };
         let request = pb::CreateAccountRequest { request_id: request_id(), account: Some(account) };
         let first = market.accounts().create_account(by_caller(request.clone())).await.unwrap().into_inner();
         let again = market.accounts().create_account(by_caller(request)).await.unwrap().into_inner();
@@ -77,7 +94,10 @@ async fn signing_in_works_by_each_name_and_ten_failures_are_enough() {
         assert_eq!(refusal(market.sign_in("alice", "Secret-123").await), Reason::TooManyTries);
         market.pass(jiff::SignedDuration::from_mins(61));
         assert!(market.sign_in("alice", "Secret-123").await.is_ok());
-        assert_eq!(market.bench.number("SELECT COUNT(*) FROM failed_try WHERE subject LIKE '%bac_%'").await, 0);
+        assert_eq!(
+            market.bench.number("SELECT COUNT(*) FROM failed_try WHERE subject LIKE '%bac_%'").await,
+            0
+        );
     }
 }
 
@@ -93,7 +113,8 @@ async fn codes_for_unknown_usernames_answer_alike_and_mail_nothing() {
                 username: username.to_owned(),
                 language: common::Language::Zh.into(),
             };
-            let sent = market.accounts().send_verification_code(by_caller(request())).await.unwrap().into_inner();
+            let sent =
+                market.accounts().send_verification_code(by_caller(request())).await.unwrap().into_inner();
             assert_eq!(sent.valid_seconds, 600);
             let soon = market.accounts().send_verification_code(by_caller(request())).await;
             assert_eq!(refusal(soon), Reason::CodeTooSoon, "{username}");
@@ -107,7 +128,11 @@ async fn codes_for_unknown_usernames_answer_alike_and_mail_nothing() {
 async fn the_switch_is_set_for_an_account_that_exists() {
     for market in both("switch").await {
         let id = market.create(new_account("alice")).await.unwrap().into_inner().account.unwrap().id;
-        let set = |id: String| pb::SetAnySettlementRequest { request_id: request_id(), billing_account_id: id, allowed: true };
+        let set = |id: String| pb::SetAnySettlementRequest {
+            request_id: request_id(),
+            billing_account_id: id,
+            allowed: true,
+        };
         let set_to = market.accounts().set_any_settlement(by_caller(set(id))).await.unwrap().into_inner();
         assert!(set_to.account.unwrap().any_settlement_allowed);
         let nobody: BillingAccountId = fresh();

@@ -4,7 +4,8 @@ use super::*;
 use tandem_proto::ids::CloudAccountId;
 
 fn change(
-    bound: &pb::BindWorkspaceResponse, purchase: Option<pb::change_settlement_method_request::Purchase>,
+    bound: &pb::BindWorkspaceResponse,
+    purchase: Option<pb::change_settlement_method_request::Purchase>,
 ) -> pb::ChangeSettlementMethodRequest {
     let method = match purchase {
         Some(_) => common::SettlementMethod::AlibabaCloud,
@@ -25,7 +26,8 @@ fn to_ids(account: &str, instance: &str) -> Option<pb::change_settlement_method_
 
 impl Market {
     async fn change(
-        &self, request: pb::ChangeSettlementMethodRequest,
+        &self,
+        request: pb::ChangeSettlementMethodRequest,
     ) -> Result<Response<pb::ChangeSettlementMethodResponse>, Status> {
         self.bindings().change_settlement_method(by_caller(request)).await
     }
@@ -41,7 +43,8 @@ async fn a_workspace_is_bound_once_and_a_repetition_gets_the_first_answer() {
         let again = market.bind(request.clone()).await.unwrap().into_inner();
         assert_eq!(bytes(&first), bytes(&again));
         assert_eq!(market.gateway.look_ups(), asked, "a repetition asks nobody");
-        let reused = pb::BindWorkspaceRequest { workspace: Some(profile("other", "o@x.test")), ..request.clone() };
+        let reused =
+            pb::BindWorkspaceRequest { workspace: Some(profile("other", "o@x.test")), ..request.clone() };
         assert_eq!(refusal(market.bind(reused).await), Reason::RequestIdReused);
         let binding = first.binding.clone().unwrap();
         assert_eq!(binding.settlement_method(), common::SettlementMethod::AlibabaCloud);
@@ -57,7 +60,10 @@ async fn a_workspace_is_bound_once_and_a_repetition_gets_the_first_answer() {
         assert_eq!(refusal(market.bind(second).await), Reason::WorkspaceAlreadyBound);
         assert_eq!(market.count("billing_account").await, 1, "nothing of the refused one is left");
         assert_eq!(market.mails().await.len(), 1);
-        assert_eq!(market.texts("SELECT workspace_id AS value FROM feed_event ORDER BY id").await[1], binding.workspace_id);
+        assert_eq!(
+            market.texts("SELECT workspace_id AS value FROM feed_event ORDER BY id").await[1],
+            binding.workspace_id
+        );
         market.check_invariants().await;
     }
 }
@@ -70,22 +76,34 @@ async fn refused_bindings_leave_nothing_behind() {
             billing_region: common::BillingRegion::International.into(),
             ..profile("shop", "o@x.test")
         };
-        let nowhere = pb::WorkspaceProfile { default_settlement_methods: vec![], ..profile("shop", "o@x.test") };
-        let bad_zone = pb::WorkspaceProfile { time_zone: "Mars/Olympus".into(), ..profile("shop", "o@x.test") };
+        let nowhere =
+            pb::WorkspaceProfile { default_settlement_methods: vec![], ..profile("shop", "o@x.test") };
+        let bad_zone =
+            pb::WorkspaceProfile { time_zone: "Mars/Olympus".into(), ..profile("shop", "o@x.test") };
         let unproved = pb::bind_workspace_request::Payer::ProvedAccount(pb::ProvedAccount {
             username: "nobody".into(),
             code: "123456".into(),
         });
-        let by_cloud = Some(pb::bind_workspace_request::Purchase::CloudAccountId(fresh::<CloudAccountId>().into()));
+        let by_cloud =
+            Some(pb::bind_workspace_request::Purchase::CloudAccountId(fresh::<CloudAccountId>().into()));
         let base = |workspace| bind_request(workspace, "alice", None);
         let cases = [
             (base(abroad), Reason::RegionMismatch),
             (bind_request(nowhere, "alice", by_ids(BUYER, INSTANCE)), Reason::MethodNotAllowedHere),
             (base(bad_zone), Reason::InvalidField),
-            (pb::BindWorkspaceRequest { payer: Some(unproved), ..base(profile("a", "o@x.test")) }, Reason::CodeInvalid),
+            (
+                pb::BindWorkspaceRequest { payer: Some(unproved), ..base(profile("a", "o@x.test")) },
+                Reason::CodeInvalid,
+            ),
             (bind_request(profile("a", "o@x.test"), "alice", by_cloud), Reason::ObjectNotFound),
-            (pb::BindWorkspaceRequest { payer: None, ..base(profile("a", "o@x.test")) }, Reason::InvalidField),
-            (pb::BindWorkspaceRequest { request_id: String::new(), ..base(profile("a", "o@x.test")) }, Reason::InvalidField),
+            (
+                pb::BindWorkspaceRequest { payer: None, ..base(profile("a", "o@x.test")) },
+                Reason::InvalidField,
+            ),
+            (
+                pb::BindWorkspaceRequest { request_id: String::new(), ..base(profile("a", "o@x.test")) },
+                Reason::InvalidField,
+            ),
             (
                 pb::BindWorkspaceRequest {
                     purchase: by_ids(BUYER, INSTANCE),
@@ -97,11 +115,24 @@ async fn refused_bindings_leave_nothing_behind() {
         for (request, reason) in cases {
             assert_eq!(refusal(market.bind(request.clone()).await), reason, "{request:?}");
         }
-        for table in ["billing_account", "workspace", "workspace_directory", "workspace_binding", "cloud_account", "outbox", "feed_event"] {
+        for table in [
+            "billing_account",
+            "workspace",
+            "workspace_directory",
+            "workspace_binding",
+            "cloud_account",
+            "outbox",
+            "feed_event",
+        ] {
             assert_eq!(market.count(table).await, 0, "{table}");
         }
         assert_eq!(market.subscription_state().await, "pending_binding");
-        assert!(market.bind(bind_request(profile("a", "o@x.test"), "alice", by_ids(BUYER, INSTANCE))).await.is_ok());
+        assert!(
+            market
+                .bind(bind_request(profile("a", "o@x.test"), "alice", by_ids(BUYER, INSTANCE)))
+                .await
+                .is_ok()
+        );
     }
 }
 
@@ -115,13 +146,22 @@ async fn a_wrong_code_counts_although_the_binding_is_rolled_back() {
             code: "000000x".into(),
         });
         for _ in 0..5 {
-            let request = pb::BindWorkspaceRequest { payer: Some(wrong.clone()), ..bind_request(profile("b", "o@x.test"), "x", None) };
+            let request = pb::BindWorkspaceRequest {
+                payer: Some(wrong.clone()),
+                ..bind_request(profile("b", "o@x.test"), "x", None)
+            };
             assert_eq!(refusal(market.bind(request).await), Reason::CodeInvalid);
         }
-        let request = pb::BindWorkspaceRequest { payer: Some(right), ..bind_request(profile("b", "o@x.test"), "x", None) };
+        let request = pb::BindWorkspaceRequest {
+            payer: Some(right),
+            ..bind_request(profile("b", "o@x.test"), "x", None)
+        };
         assert_eq!(refusal(market.bind(request).await), Reason::CodeInvalid, "five wrong ones used it up");
         let right = market.proved(bound.account.as_ref().unwrap()).await;
-        let request = pb::BindWorkspaceRequest { payer: Some(right), ..bind_request(profile("b", "o@x.test"), "x", None) };
+        let request = pb::BindWorkspaceRequest {
+            payer: Some(right),
+            ..bind_request(profile("b", "o@x.test"), "x", None)
+        };
         assert!(market.bind(request).await.is_ok());
     }
 }
@@ -155,7 +195,11 @@ async fn one_purchase_settles_workspaces_of_two_sites() {
         };
         let request = pb::BindWorkspaceRequest {
             payer: Some(market.proved(account).await),
-            ..bind_request(elsewhere.clone(), "x", Some(pb::bind_workspace_request::Purchase::CloudAccountId(cloud)))
+            ..bind_request(
+                elsewhere.clone(),
+                "x",
+                Some(pb::bind_workspace_request::Purchase::CloudAccountId(cloud)),
+            )
         };
         assert_eq!(refusal(market.bind(request).await), Reason::MethodNotAllowedHere);
         market.run("UPDATE billing_account SET any_settlement_allowed = ?", [true.into()]).await;
@@ -169,15 +213,25 @@ async fn one_purchase_settles_workspaces_of_two_sites() {
 async fn the_rules_of_a_change_hold_in_their_order() {
     for market in both("change").await {
         market.announce(vec![bought()]).await;
-        let bound = market.bind(bind_request(profile("shop", "o@x.test"), "alice", None)).await.unwrap().into_inner();
+        let bound =
+            market.bind(bind_request(profile("shop", "o@x.test"), "alice", None)).await.unwrap().into_inner();
         assert_eq!(refusal(market.change(change(&bound, None)).await), Reason::MethodUnchanged);
         let asked = market.gateway.look_ups();
-        let changed = market.change(change(&bound, to_ids(BUYER, INSTANCE))).await.unwrap().into_inner().binding.unwrap();
+        let changed = market
+            .change(change(&bound, to_ids(BUYER, INSTANCE)))
+            .await
+            .unwrap()
+            .into_inner()
+            .binding
+            .unwrap();
         assert_eq!(changed.settlement_method(), common::SettlementMethod::AlibabaCloud);
         assert_eq!(market.gateway.look_ups(), asked + 1);
         // R3 comes first, and nobody is asked for a purchase that could not be used.
         assert_eq!(refusal(market.change(change(&bound, None)).await), Reason::CloudSubscriptionLive);
-        assert_eq!(refusal(market.change(change(&bound, to_ids(BUYER, INSTANCE))).await), Reason::CloudSubscriptionLive);
+        assert_eq!(
+            refusal(market.change(change(&bound, to_ids(BUYER, INSTANCE))).await),
+            Reason::CloudSubscriptionLive
+        );
         assert_eq!(market.gateway.look_ups(), asked + 1);
         market.announce(vec![released()]).await;
         assert_eq!(market.methods().await, ["billing_center"]);
@@ -187,15 +241,31 @@ async fn the_rules_of_a_change_hold_in_their_order() {
         assert_eq!(refusal(market.change(again()).await), Reason::MethodChangedThisMonth);
         market.clock.advance_to("2026-03-31T16:00:01Z".parse().unwrap());
         // A refused purchase does not use the month's change up (D11).
-        assert_eq!(refusal(market.change(change(&bound, to_ids(BUYER, "9999999"))).await), Reason::PurchaseNotFound);
+        assert_eq!(
+            refusal(market.change(change(&bound, to_ids(BUYER, "9999999"))).await),
+            Reason::PurchaseNotFound
+        );
         market.change(again()).await.unwrap();
         assert_eq!(market.methods().await, ["alibaba"]);
-        let history = pb::ListBindingHistoryRequest { workspace_id: workspace_id(&bound).into(), page_size: 2, ..Default::default() };
-        let page = market.bindings().list_binding_history(by_caller(history.clone())).await.unwrap().into_inner();
+        let history = pb::ListBindingHistoryRequest {
+            workspace_id: workspace_id(&bound).into(),
+            page_size: 2,
+            ..Default::default()
+        };
+        let page =
+            market.bindings().list_binding_history(by_caller(history.clone())).await.unwrap().into_inner();
         let next = pb::ListBindingHistoryRequest { page_token: page.next_page_token.clone(), ..history };
         let rest = market.bindings().list_binding_history(by_caller(next)).await.unwrap().into_inner();
         let causes: Vec<_> = page.periods.iter().chain(&rest.periods).map(|p| p.cause()).collect();
-        assert_eq!(causes, [pb::PeriodCause::Bound, pb::PeriodCause::Changed, pb::PeriodCause::FallBack, pb::PeriodCause::Changed]);
+        assert_eq!(
+            causes,
+            [
+                pb::PeriodCause::Bound,
+                pb::PeriodCause::Changed,
+                pb::PeriodCause::FallBack,
+                pb::PeriodCause::Changed
+            ]
+        );
         assert_eq!(rest.next_page_token, "");
         let changes = market.mails().await.into_iter().filter(|m| m.subject.contains("changed")).count();
         assert_eq!(changes, 2);
@@ -207,7 +277,8 @@ async fn the_rules_of_a_change_hold_in_their_order() {
 async fn a_foreign_account_or_workspace_is_not_found() {
     for market in both("foreign_change").await {
         let bound = market.bound("alice", "o@x.test").await;
-        let other = market.bind(bind_request(profile("b", "o@x.test"), "bob", None)).await.unwrap().into_inner();
+        let other =
+            market.bind(bind_request(profile("b", "o@x.test"), "bob", None)).await.unwrap().into_inner();
         let crossed = pb::ChangeSettlementMethodRequest {
             billing_account_id: account_id(&other).into(),
             ..change(&bound, None)
@@ -218,8 +289,12 @@ async fn a_foreign_account_or_workspace_is_not_found() {
         );
         assert_eq!(refusal(market.change(change(&other, Some(stolen))).await), Reason::ObjectNotFound);
         let nobody = pb::GetBindingRequest { workspace_id: fresh::<WorkspaceId>().into() };
-        assert_eq!(refusal(market.bindings().get_binding(by_caller(nobody)).await), Reason::WorkspaceNotBound);
-        let list = pb::ListBindingsRequest { billing_account_id: account_id(&bound).into(), ..Default::default() };
+        assert_eq!(
+            refusal(market.bindings().get_binding(by_caller(nobody)).await),
+            Reason::WorkspaceNotBound
+        );
+        let list =
+            pb::ListBindingsRequest { billing_account_id: account_id(&bound).into(), ..Default::default() };
         let list = market.bindings().list_bindings(by_caller(list)).await.unwrap().into_inner();
         assert_eq!(list.bindings.len(), 1);
     }
@@ -232,11 +307,15 @@ async fn an_older_profile_changes_nothing() {
         market.bind(bind_request(workspace.clone(), "alice", None)).await.unwrap();
         for (revision, name) in [(7, "newer"), (6, "older")] {
             let workspace = pb::WorkspaceProfile { revision, name: name.into(), ..workspace.clone() };
-            let request = pb::UpdateWorkspaceProfileRequest { request_id: request_id(), workspace: Some(workspace) };
+            let request =
+                pb::UpdateWorkspaceProfileRequest { request_id: request_id(), workspace: Some(workspace) };
             market.bindings().update_workspace_profile(by_caller(request)).await.unwrap();
         }
         assert_eq!(market.texts("SELECT name AS value FROM workspace").await, ["newer"]);
-        let unknown = pb::UpdateWorkspaceProfileRequest { request_id: request_id(), workspace: Some(profile("x", "o@x.test")) };
+        let unknown = pb::UpdateWorkspaceProfileRequest {
+            request_id: request_id(),
+            workspace: Some(profile("x", "o@x.test")),
+        };
         let refused = market.bindings().update_workspace_profile(by_caller(unknown)).await;
         assert_eq!(refusal(refused), Reason::WorkspaceNotBound);
     }

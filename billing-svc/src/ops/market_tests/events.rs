@@ -27,7 +27,11 @@ async fn releasing_again_and_again_falls_back_once_with_one_mail_for_each() {
         market.clock.advance_to("2026-03-01T12:30:00Z".parse().unwrap());
         let first = market.announce(vec![released()]).await;
         assert_eq!((first[0].state(), first[0].duplicate), (pb::MarketplaceEventState::Applied, false));
-        let snapshot = (market.count("outbox").await, market.count("feed_event").await, market.count("workspace_binding").await);
+        let snapshot = (
+            market.count("outbox").await,
+            market.count("feed_event").await,
+            market.count("workspace_binding").await,
+        );
         let late = market.announce(vec![renewed("777")]).await;
         assert_eq!(late[0].state(), pb::MarketplaceEventState::Refused);
         assert_eq!(late[0].reason, "SUBSCRIPTION_ENDED");
@@ -35,7 +39,11 @@ async fn releasing_again_and_again_falls_back_once_with_one_mail_for_each() {
             let again = market.announce(vec![released()]).await;
             assert_eq!((again[0].state(), again[0].duplicate), (pb::MarketplaceEventState::Applied, true));
         }
-        let now = (market.count("outbox").await, market.count("feed_event").await, market.count("workspace_binding").await);
+        let now = (
+            market.count("outbox").await,
+            market.count("feed_event").await,
+            market.count("workspace_binding").await,
+        );
         assert_eq!(now, snapshot, "repetitions change nothing");
         assert_eq!(market.methods().await, ["billing_center"; 3]);
         let mails = market.end_mails().await;
@@ -52,7 +60,13 @@ async fn releasing_again_and_again_falls_back_once_with_one_mail_for_each() {
         assert!(!to_account.text.contains("locked"), "this vendor's policy does not lock");
         // The last usage goes to the cloud, inside its window.
         assert_eq!(market.bench.number("SELECT quantity FROM metering_record WHERE final").await, 100);
-        assert_eq!(market.bench.number("SELECT COUNT(*) FROM daily_bill WHERE state = 'submitted' AND kind = 'final'").await, 1);
+        assert_eq!(
+            market
+                .bench
+                .number("SELECT COUNT(*) FROM daily_bill WHERE state = 'submitted' AND kind = 'final'")
+                .await,
+            1
+        );
         market.check_invariants().await;
     }
 }
@@ -62,7 +76,8 @@ async fn a_vendor_that_locks_starts_a_countdown_that_a_new_method_ends() {
     for market in both("lock").await {
         let rules = market.ctx.vendors.get(&Vendor::Alibaba).unwrap().clone();
         let locking = VendorRules { end_policy: EndPolicy::Lock, ..rules };
-        let market = Market { bench: market.bench.with_vendor(Vendor::Alibaba, locking), gateway: market.gateway };
+        let market =
+            Market { bench: market.bench.with_vendor(Vendor::Alibaba, locking), gateway: market.gateway };
         let bound = market.bound("alice", "owner@x.test").await;
         market.announce(vec![released()]).await;
         let get = || async {
@@ -86,7 +101,13 @@ async fn a_vendor_that_locks_starts_a_countdown_that_a_new_method_ends() {
         };
         market.bindings().change_settlement_method(by_caller(request)).await.unwrap();
         assert_eq!(get().await.standing(), common::WorkspaceStanding::Active);
-        assert_eq!(market.bench.number("SELECT COUNT(*) FROM workspace WHERE method_changed_month IS NOT NULL").await, 0);
+        assert_eq!(
+            market
+                .bench
+                .number("SELECT COUNT(*) FROM workspace WHERE method_changed_month IS NOT NULL")
+                .await,
+            0
+        );
         market.check_invariants().await;
     }
 }
@@ -123,7 +144,8 @@ async fn another_purchase_of_the_same_account_takes_over_without_a_mail() {
         let heir = market.bind(request).await.unwrap().into_inner().binding.unwrap().subscription_id;
         market.announce(vec![released()]).await;
         assert_eq!(market.methods().await, ["alibaba", "alibaba"]);
-        let through = "SELECT DISTINCT subscription_id AS value FROM workspace_binding WHERE effective_to IS NULL";
+        let through =
+            "SELECT DISTINCT subscription_id AS value FROM workspace_binding WHERE effective_to IS NULL";
         assert_eq!(market.texts(through).await, [heir]);
         assert!(market.end_mails().await.is_empty());
         assert_eq!(market.count("workspace_binding WHERE cause = 'subscription_replaced'").await, 1);
@@ -135,20 +157,26 @@ async fn another_purchase_of_the_same_account_takes_over_without_a_mail() {
 async fn a_suspension_counts_down_once_and_a_renewal_ends_it() {
     for market in both("suspend").await {
         market.bound("alice", "owner@x.test").await;
-        let standing = || async { market.texts("SELECT standing AS value FROM workspace").await.pop().unwrap() };
+        let standing =
+            || async { market.texts("SELECT standing AS value FROM workspace").await.pop().unwrap() };
         for round in 0..2 {
             let first = market.announce(vec![frozen()]).await;
             assert!(!first[0].duplicate, "a second suspension after a renewal is a new event");
             assert!(market.announce(vec![frozen()]).await[0].duplicate, "a repeat is not");
             assert_eq!(standing().await, "lock_countdown");
-            let due = subscription::due_for_reconcile(&market.db.read, Timestamp::UNIX_EPOCH, 9).await.unwrap();
+            let due =
+                subscription::due_for_reconcile(&market.db.read, Timestamp::UNIX_EPOCH, 9).await.unwrap();
             assert_eq!(due.len(), 1, "a call that could be replayed is compared early");
             market.announce(vec![renewed(&format!("77{round}"))]).await;
             assert_eq!(standing().await, "active");
             assert_eq!(market.subscription_state().await, "active");
         }
         let subjects: Vec<_> = market.mails().await.into_iter().map(|mail| mail.subject).collect();
-        assert_eq!(subjects.iter().filter(|s| s.contains("suspended") || s.contains("冻结")).count(), 4, "{subjects:?}");
+        assert_eq!(
+            subjects.iter().filter(|s| s.contains("suspended") || s.contains("冻结")).count(),
+            4,
+            "{subjects:?}"
+        );
         assert_eq!(subjects.iter().filter(|s| s.contains("full use") || s.contains("恢复")).count(), 4);
     }
 }
@@ -158,7 +186,10 @@ async fn what_comes_before_the_purchase_waits_and_is_applied_in_order() {
     for market in both("waits").await {
         let waiting = market.announce(vec![frozen(), renewed("1")]).await;
         for outcome in &waiting {
-            assert_eq!((outcome.state(), outcome.reason.as_str()), (pb::MarketplaceEventState::Pending, "PURCHASE_NOT_FOUND"));
+            assert_eq!(
+                (outcome.state(), outcome.reason.as_str()),
+                (pb::MarketplaceEventState::Pending, "PURCHASE_NOT_FOUND")
+            );
         }
         assert_eq!(worker::inbox::batch(&market.ctx).await.unwrap(), 0, "waiting is no failed try");
         market.announce(vec![bought()]).await;
@@ -173,7 +204,10 @@ async fn what_comes_before_the_purchase_waits_and_is_applied_in_order() {
         purchase.event_key = "createInstance:2000001".into();
         let outcomes = market.announce(vec![end, purchase]).await;
         assert!(outcomes.iter().all(|o| o.state() == pb::MarketplaceEventState::Applied));
-        assert_eq!(market.count("subscription WHERE state = 'cancelled' AND vendor_account_id IS NOT NULL").await, 1);
+        assert_eq!(
+            market.count("subscription WHERE state = 'cancelled' AND vendor_account_id IS NOT NULL").await,
+            1
+        );
     }
 }
 
@@ -192,7 +226,10 @@ async fn a_purchase_that_was_never_announced_is_recorded_and_completed_later() {
         contradicts.vendor_account_id = "1744500000000099".into();
         contradicts.event_key = "createInstance:other".into();
         let refused = market.announce(vec![contradicts]).await;
-        assert_eq!((refused[0].state(), refused[0].reason.as_str()), (pb::MarketplaceEventState::Refused, "EVENT_CONTRADICTS"));
+        assert_eq!(
+            (refused[0].state(), refused[0].reason.as_str()),
+            (pb::MarketplaceEventState::Refused, "EVENT_CONTRADICTS")
+        );
         market.check_invariants().await;
     }
 }
@@ -200,19 +237,29 @@ async fn a_purchase_that_was_never_announced_is_recorded_and_completed_later() {
 #[tokio::test]
 async fn a_repeated_call_records_once_and_malformed_events_are_named() {
     for market in both("record").await {
-        let request = pb::RecordMarketplaceEventsRequest { request_id: request_id(), events: vec![bought(), bought()] };
-        let first = market.market().record_marketplace_events(by_caller(request.clone())).await.unwrap().into_inner();
+        let request =
+            pb::RecordMarketplaceEventsRequest { request_id: request_id(), events: vec![bought(), bought()] };
+        let first =
+            market.market().record_marketplace_events(by_caller(request.clone())).await.unwrap().into_inner();
         let again = market.market().record_marketplace_events(by_caller(request)).await.unwrap().into_inner();
         assert_eq!(bytes(&first), bytes(&again));
         assert_eq!(first.outcomes.iter().map(|o| o.duplicate).collect::<Vec<_>>(), [false, true]);
-        assert_eq!(market.bench.number("SELECT delivery_count FROM marketplace_event").await, 2);
+        assert_eq!(
+            market.bench.number("SELECT CAST(delivery_count AS BIGINT) FROM marketplace_event").await,
+            2
+        );
         market.announce(vec![bought()]).await;
-        assert_eq!(market.bench.number("SELECT delivery_count FROM marketplace_event").await, 3);
+        assert_eq!(
+            market.bench.number("SELECT CAST(delivery_count AS BIGINT) FROM marketplace_event").await,
+            3
+        );
         let bad = pb::AnnouncedEvent { kind: 0, ..bought() };
-        let request = pb::RecordMarketplaceEventsRequest { request_id: request_id(), events: vec![bought(), bad] };
+        let request =
+            pb::RecordMarketplaceEventsRequest { request_id: request_id(), events: vec![bought(), bad] };
         let status = market.market().record_marketplace_events(by_caller(request)).await.unwrap_err();
         assert!(status.message().contains("events[1].kind"), "{}", status.message());
-        let listed = pb::ListMarketplaceEventsRequest { vendor_instance_id: INSTANCE.into(), ..Default::default() };
+        let listed =
+            pb::ListMarketplaceEventsRequest { vendor_instance_id: INSTANCE.into(), ..Default::default() };
         let listed = market.market().list_marketplace_events(by_caller(listed)).await.unwrap().into_inner();
         assert_eq!(listed.events[0].announced.as_ref().unwrap(), &bought());
     }
@@ -226,7 +273,10 @@ async fn poison_is_quarantined_and_delays_nobody() {
         let text = "UPDATE workspace SET default_methods = ?";
         market.run(text, ["no-such-method".into()]).await;
         let poison = market.announce(vec![released()]).await;
-        assert_eq!((poison[0].state(), poison[0].reason.as_str()), (pb::MarketplaceEventState::Pending, "INTERNAL"));
+        assert_eq!(
+            (poison[0].state(), poison[0].reason.as_str()),
+            (pb::MarketplaceEventState::Pending, "INTERNAL")
+        );
         assert_eq!(market.subscription_state().await, "active", "no half of it");
         let mut other = bought();
         other.vendor_instance_id = "2000001".into();
@@ -236,16 +286,36 @@ async fn poison_is_quarantined_and_delays_nobody() {
             market.pass(SignedDuration::from_hours(2));
             worker::inbox::batch(&market.ctx).await.unwrap();
         }
-        assert_eq!(market.bench.number("SELECT attempts FROM marketplace_event WHERE state = 'quarantined'").await, 10);
+        assert_eq!(
+            market
+                .bench
+                .number("SELECT CAST(attempts AS BIGINT) FROM marketplace_event WHERE state = 'quarantined'")
+                .await,
+            10
+        );
         market.run(text, ["alibaba".into()]).await;
         let id = poison[0].marketplace_event_id.clone();
-        let replay = |id: String| pb::ReplayMarketplaceEventRequest { request_id: request_id(), marketplace_event_id: id };
-        let replayed = market.market().replay_marketplace_event(by_caller(replay(id.clone()))).await.unwrap().into_inner();
+        let replay = |id: String| pb::ReplayMarketplaceEventRequest {
+            request_id: request_id(),
+            marketplace_event_id: id,
+        };
+        let replayed = market
+            .market()
+            .replay_marketplace_event(by_caller(replay(id.clone())))
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(replayed.event.unwrap().state(), pb::MarketplaceEventState::Applied);
         assert_eq!(market.methods().await, ["billing_center"]);
-        assert_eq!(refusal(market.market().replay_marketplace_event(by_caller(replay(id))).await), Reason::RecordNotResolvable);
+        assert_eq!(
+            refusal(market.market().replay_marketplace_event(by_caller(replay(id))).await),
+            Reason::RecordNotResolvable
+        );
         let unknown = replay(fresh::<tandem_proto::ids::MarketplaceEventId>().into());
-        assert_eq!(refusal(market.market().replay_marketplace_event(by_caller(unknown)).await), Reason::ObjectNotFound);
+        assert_eq!(
+            refusal(market.market().replay_marketplace_event(by_caller(unknown)).await),
+            Reason::ObjectNotFound
+        );
     }
 }
 
@@ -254,7 +324,8 @@ async fn a_lost_release_is_found_by_comparing() {
     for market in both("reconcile").await {
         let bound = market.bound("alice", "o@x.test").await;
         let id = bound.binding.as_ref().unwrap().subscription_id.clone();
-        let compare = |id: &str| pb::ReconcileRequest { request_id: request_id(), subscription_id: id.to_owned() };
+        let compare =
+            |id: &str| pb::ReconcileRequest { request_id: request_id(), subscription_id: id.to_owned() };
         let same = market.market().reconcile(by_caller(compare(&id))).await.unwrap().into_inner();
         assert_eq!((same.compared_count, same.unanswered_count, same.differences.len()), (1, 0, 0));
         market.gateway.fail(Some(tandem_service_kit::fault::Fault::new(Reason::VendorUnavailable)));
@@ -356,7 +427,8 @@ fn every_order_of_events_ends_as_the_rules_say() {
                 for kind in &order {
                     market.announce(vec![of_kind(*kind)]).await;
                 }
-                let found = subscription::find_instance(&market.db.read, Vendor::Alibaba, INSTANCE).await.unwrap();
+                let found =
+                    subscription::find_instance(&market.db.read, Vendor::Alibaba, INSTANCE).await.unwrap();
                 found.map(|s| (s.state.name().to_owned(), s.revision))
             });
             prop_assert_eq!(&found, &model(&once), "{:?}", order);

@@ -99,7 +99,8 @@ impl Gateway {
 #[tonic::async_trait]
 impl MarketplaceGatewayService for Gateway {
     async fn look_up_purchase(
-        &self, request: Request<pb::LookUpPurchaseRequest>,
+        &self,
+        request: Request<pb::LookUpPurchaseRequest>,
     ) -> Result<Response<pb::LookUpPurchaseResponse>, Status> {
         self.inner.look_ups.fetch_add(1, Ordering::SeqCst);
         let request = request.into_inner();
@@ -117,7 +118,8 @@ impl MarketplaceGatewayService for Gateway {
     }
 
     async fn submit_usage(
-        &self, request: Request<pb::SubmitUsageRequest>,
+        &self,
+        request: Request<pb::SubmitUsageRequest>,
     ) -> Result<Response<pb::SubmitUsageResponse>, Status> {
         let request = request.into_inner();
         self.inner.submitted.lock().unwrap().push(request.clone());
@@ -139,7 +141,8 @@ impl MarketplaceGatewayService for Gateway {
     }
 
     async fn get_submitted_usage(
-        &self, _: Request<pb::GetSubmittedUsageRequest>,
+        &self,
+        _: Request<pb::GetSubmittedUsageRequest>,
     ) -> Result<Response<pb::GetSubmittedUsageResponse>, Status> {
         Ok(Response::new(pb::GetSubmittedUsageResponse::default()))
     }

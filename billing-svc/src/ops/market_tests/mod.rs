@@ -129,7 +129,8 @@ fn profile(name: &str, owner: &str) -> pb::WorkspaceProfile {
 }
 
 /// A hash in PHC form, so that no test waits for one to be made.
-const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 fn new_account(username: &str) -> pb::NewAccount {
     pb::NewAccount {
@@ -144,7 +145,9 @@ fn new_account(username: &str) -> pb::NewAccount {
 }
 
 fn bind_request(
-    workspace: pb::WorkspaceProfile, username: &str, purchase: Option<pb::bind_workspace_request::Purchase>,
+    workspace: pb::WorkspaceProfile,
+    username: &str,
+    purchase: Option<pb::bind_workspace_request::Purchase>,
 ) -> pb::BindWorkspaceRequest {
     let method = match purchase {
         Some(_) => common::SettlementMethod::AlibabaCloud,
@@ -187,7 +190,10 @@ impl Market {
         answer.unwrap().into_inner().outcomes
     }
 
-    async fn bind(&self, request: pb::BindWorkspaceRequest) -> Result<Response<pb::BindWorkspaceResponse>, Status> {
+    async fn bind(
+        &self,
+        request: pb::BindWorkspaceRequest,
+    ) -> Result<Response<pb::BindWorkspaceResponse>, Status> {
         self.bindings().bind_workspace(by_caller(request)).await
     }
 
@@ -199,12 +205,20 @@ impl Market {
     }
 
     /// Binds a further workspace of an account to its cloud account.
-    async fn further(&self, first: &pb::BindWorkspaceResponse, workspace: pb::WorkspaceProfile) -> pb::WorkspaceBinding {
+    async fn further(
+        &self,
+        first: &pb::BindWorkspaceResponse,
+        workspace: pb::WorkspaceProfile,
+    ) -> pb::WorkspaceBinding {
         let account = first.account.as_ref().unwrap();
         let cloud = first.binding.as_ref().unwrap().cloud_account_id.clone();
         let request = pb::BindWorkspaceRequest {
             payer: Some(self.proved(account).await),
-            ..bind_request(workspace, "unused", Some(pb::bind_workspace_request::Purchase::CloudAccountId(cloud)))
+            ..bind_request(
+                workspace,
+                "unused",
+                Some(pb::bind_workspace_request::Purchase::CloudAccountId(cloud)),
+            )
         };
         self.bind(request).await.unwrap().into_inner().binding.unwrap()
     }
@@ -224,12 +238,17 @@ impl Market {
         let mails = self.mails().await;
         let mail = mails.iter().rev().find(|mail| mail.subject.contains("verification code")).unwrap();
         let code = mail.subject.rsplit(' ').next().unwrap().to_owned();
-        pb::bind_workspace_request::Payer::ProvedAccount(pb::ProvedAccount { username: account.username.clone(), code })
+        pb::bind_workspace_request::Payer::ProvedAccount(pb::ProvedAccount {
+            username: account.username.clone(),
+            code,
+        })
     }
 
     /// Every mail in the outbox, in the order of its writing.
     async fn mails(&self) -> Vec<Mail> {
-        let rows = read::all(&self.bench.db.read, "SELECT payload FROM outbox WHERE topic = 'mail' ORDER BY id", []).await;
+        let rows =
+            read::all(&self.bench.db.read, "SELECT payload FROM outbox WHERE topic = 'mail' ORDER BY id", [])
+                .await;
         let payload = |row: &sea_orm::QueryResult| row.try_get::<Vec<u8>>("", "payload").unwrap();
         rows.unwrap().iter().map(|row| serde_json::from_slice(&payload(row)).unwrap()).collect()
     }

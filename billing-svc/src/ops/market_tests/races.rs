@@ -7,7 +7,16 @@ const ROUNDS: usize = 12;
 impl Market {
     /// Forgets the round before.
     async fn clear(&self) {
-        for table in ["workspace_binding", "workspace", "workspace_directory", "cloud_account", "subscription", "marketplace_event", "outbox"] {
+        for table in [
+            "workspace_binding",
+            "workspace",
+            "workspace_directory",
+            "cloud_account",
+            "subscription",
+            "marketplace_event",
+            "failed_try",
+            "outbox",
+        ] {
             self.run(&format!("DELETE FROM {table}"), []).await;
         }
         self.run("UPDATE billing_account SET username_key = id, email_key = id", []).await;
@@ -38,15 +47,17 @@ async fn cancelling_while_activating_leaves_nobody_on_the_ended_purchase() {
         for round in 0..ROUNDS {
             market.clear().await;
             market.announce(vec![bought()]).await;
-            let request = bind_request(profile("shop", "o@x.test"), &format!("alice{round}"), by_ids(BUYER, INSTANCE));
+            let request =
+                bind_request(profile("shop", "o@x.test"), &format!("alice{round}"), by_ids(BUYER, INSTANCE));
             let bind = until_decided(|| market.bind(request.clone()));
-            let cancel = market.announce(vec![released()]);
-            let (bound, _) = if round % 2 == 0 {
-                tokio::join!(bind, cancel)
-            } else {
-                let (cancelled, bound) = tokio::join!(cancel, bind);
-                (bound, cancelled)
+            let cancel = async {
+                // Each round the cancellation comes a little later into the activation.
+                for _ in 0..round * 4 {
+                    tokio::task::yield_now().await;
+                }
+                market.announce(vec![released()]).await
             };
+            let (bound, _) = tokio::join!(bind, cancel);
             market.settle_down().await;
             assert_eq!(market.subscription_state().await, "cancelled");
             match bound {
@@ -73,10 +84,15 @@ async fn an_instance_goes_to_one_of_two_who_activate_at_once() {
                 bind_request(profile(name, "o@x.test"), &format!("{name}{round}"), by_ids(BUYER, INSTANCE))
             };
             let (one, two) = (request("alice"), request("bob"));
-            let (first, second) =
-                tokio::join!(until_decided(|| market.bind(one.clone())), until_decided(|| market.bind(two.clone())));
+            let (first, second) = tokio::join!(
+                until_decided(|| market.bind(one.clone())),
+                until_decided(|| market.bind(two.clone()))
+            );
             let outcomes = [first.err(), second.err()];
-            assert!(outcomes.contains(&None) && outcomes.contains(&Some(Reason::PurchaseOwnedByOther)), "{outcomes:?}");
+            assert!(
+                outcomes.contains(&None) && outcomes.contains(&Some(Reason::PurchaseOwnedByOther)),
+                "{outcomes:?}"
+            );
             assert_eq!(market.count("workspace").await, 1);
             market.check_invariants().await;
         }
@@ -89,7 +105,8 @@ async fn cancelling_while_changing_to_the_purchase_ends_at_the_billing_center() 
         for round in 0..ROUNDS {
             market.clear().await;
             market.announce(vec![bought()]).await;
-            let request = bind_request(profile("shop", "o@x.test"), &format!("alice{round}"), by_ids(BUYER, INSTANCE));
+            let request =
+                bind_request(profile("shop", "o@x.test"), &format!("alice{round}"), by_ids(BUYER, INSTANCE));
             let bound = market.bind(request).await.unwrap().into_inner();
             let other = market.further(&bound, profile("other", "o@x.test")).await;
             let change = pb::ChangeSettlementMethodRequest {
@@ -101,8 +118,11 @@ async fn cancelling_while_changing_to_the_purchase_ends_at_the_billing_center() 
             };
             let service = market.bindings();
             let change = until_decided(|| service.change_settlement_method(by_caller(change.clone())));
-            let (changed, first, again) =
-                tokio::join!(change, market.announce(vec![released()]), market.announce(vec![frozen(), released()]));
+            let (changed, first, again) = tokio::join!(
+                change,
+                market.announce(vec![released()]),
+                market.announce(vec![frozen(), released()])
+            );
             market.settle_down().await;
             assert_eq!((first.len(), again.len()), (1, 2));
             let reason = changed.err();

@@ -1,16 +1,19 @@
 //! Records usage points: callers at the same time share a commit, a lone caller waits for nobody.
 //!
-//! Two tasks work hand in hand. One takes whatever batches are waiting, looks up what has to be known of them and judges
-//! their points; the other writes what the first one prepared, in one transaction: points, marks of changed days, and
-//! the answers. While one group is being committed the next one is prepared. Groups are written in the order of
-//! arrival, so that of two points of one key the later one stays.
+//! In a lane two tasks work hand in hand. One takes whatever batches are waiting, looks up what has to be known of them
+//! and judges their points; the other writes what the first one prepared, in one transaction: points, marks of changed
+//! days, and the answers. While one group is being committed the next one is prepared. A lane writes in the order of
+//! arrival, and a stream stays in its lane, so that of two points of one key the later one stays. Several lanes keep the
+//! disk from idling while another's commit is on its way.
 
 mod prepare;
 mod write;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sea_orm::DbBackend;
 use tandem_proto::console::v1::{PointOutcome, RecordUsageResponse, RefusedPoint};
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
@@ -31,10 +34,21 @@ const GROUP_POINTS_MAX: usize = 8_000;
 /// What every batch is answered with.
 pub type Answer = Result<RecordUsageResponse, Fault>;
 
+/// Lanes on PostgreSQL, whose commits share one flush to disk. SQLite has one writer, so one lane.
+const LANES: usize = 4;
+
 /// Takes batches. Cheap to clone; recording goes on until every clone is dropped.
 #[derive(Clone)]
 pub struct Recorder {
-    queue: mpsc::UnboundedSender<Job>,
+    lanes: Arc<[mpsc::UnboundedSender<Job>]>,
+    turn: Arc<AtomicUsize>,
+    room: Arc<Semaphore>,
+}
+
+/// Where a stream's batches are written, in order.
+#[derive(Clone)]
+pub struct Lane {
+    queue: Option<mpsc::UnboundedSender<Job>>,
     room: Arc<Semaphore>,
 }
 
@@ -79,14 +93,26 @@ struct GoodPoint {
 }
 
 impl Recorder {
-    /// Starts the two tasks on `tasks`.
+    /// Starts the lanes on `tasks`.
     pub fn start(context: Context, tasks: &mut JoinSet<()>) -> Recorder {
-        let (queue, waiting) = mpsc::unbounded_channel();
-        // Room for one group: while it waits, the next one grows in the queue.
-        let (ready, groups) = mpsc::channel(1);
-        tasks.spawn(prepare_groups(context.clone(), waiting, ready));
-        tasks.spawn(write_groups(context, groups));
-        Recorder { queue, room: Arc::new(Semaphore::new(WAITING_POINTS_MAX)) }
+        let count = if context.db.backend() == DbBackend::Postgres { LANES } else { 1 };
+        let lane = |_| {
+            let (queue, waiting) = mpsc::unbounded_channel();
+            // Room for one group: while it waits, the next one grows in the queue.
+            let (ready, groups) = mpsc::channel(1);
+            tasks.spawn(prepare_groups(context.clone(), waiting, ready));
+            tasks.spawn(write_groups(context.clone(), groups));
+            queue
+        };
+        let lanes = (0..count).map(lane).collect();
+        Recorder { lanes, turn: Arc::default(), room: Arc::new(Semaphore::new(WAITING_POINTS_MAX)) }
+    }
+
+    /// The lane whose turn it is, for a stream.
+    pub fn lane(&self) -> Lane {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let queue = self.lanes.get(turn % self.lanes.len().max(1)).cloned();
+        Lane { queue, room: Arc::clone(&self.room) }
     }
 
     /// Records a batch. Fails with `OVERLOADED` at once when too much is waiting.
@@ -94,9 +120,11 @@ impl Recorder {
         let share = share(&points)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(share);
         let room = room.map_err(|_| Fault::new(Reason::Overloaded))?;
-        answered(self.enqueue(key, points, Form::Unary, room)).await
+        answered(self.lane().enqueue(key, points, Form::Unary, room)).await
     }
+}
 
+impl Lane {
     /// Takes a batch of a stream, waiting until there is room; the answer comes later.
     pub async fn take(&self, key: RequestKey, points: Vec<RawPoint>) -> Result<oneshot::Receiver<Answer>, Fault> {
         let share = share(&points)?;
@@ -114,7 +142,9 @@ impl Recorder {
     ) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
         // A queue without a reader drops the job, and with it the sender: the caller learns that nothing was decided.
-        let _ = self.queue.send(Job { key, points, form, answer, room });
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(Job { key, points, form, answer, room });
+        }
         answered
     }
 }

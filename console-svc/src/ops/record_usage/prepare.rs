@@ -1,13 +1,11 @@
-//! Judges the points of a group of batches, after looking up their workspaces and earlier answers.
+//! Judges the points of a group of batches, after looking up their workspaces.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tandem_proto::console::v1::RecordUsageResponse;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::StoreError;
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::request_log::replay_all;
 
 use super::{Context, GoodPoint, Job, Prepared};
 use crate::domain::point::{Refusal, Window, WorkspaceFacts, check};
@@ -16,33 +14,22 @@ use crate::store;
 
 type Facts = HashMap<Arc<str>, WorkspaceFacts>;
 
-/// Answers what was answered before, judges the rest.
+/// Judges the batches. Whether one was answered before is found when its answer is stored: repetitions are rare.
 pub(super) async fn group(context: &Context, jobs: Vec<Job>) -> Vec<Prepared> {
     let window = Window { now: context.now(), late_days: i32::from(context.usage.late_days) };
-    let looked_up = look_up(context, &jobs).await;
-    let (facts, answers) = match looked_up {
-        Ok(found) => found,
+    let facts = match look_up(context, &jobs).await {
+        Ok(facts) => facts,
         Err(error) => {
             let fault = Fault::from(error);
             jobs.into_iter().for_each(|job| drop(job.answer.send(Err(fault.clone()))));
             return Vec::new();
         }
     };
-    let mut prepared = Vec::with_capacity(jobs.len());
-    for (job, answer) in jobs.into_iter().zip(answers) {
-        match answer {
-            Ok(None) => prepared.push(judge(job, &facts, window)),
-            Ok(Some(answer)) => drop(job.answer.send(Ok(answer))),
-            Err(fault) => drop(job.answer.send(Err(fault))),
-        }
-    }
-    prepared
+    jobs.into_iter().map(|job| judge(job, &facts, window)).collect()
 }
 
-type Earlier = Vec<Result<Option<RecordUsageResponse>, Fault>>;
-
-/// One query for all workspaces and one for all request ids, at the same time.
-async fn look_up(context: &Context, jobs: &[Job]) -> Result<(Facts, Earlier), StoreError> {
+/// One query for all workspaces.
+async fn look_up(context: &Context, jobs: &[Job]) -> Result<Facts, StoreError> {
     let mut ids: HashSet<&str> = HashSet::new();
     for job in jobs {
         let mut last = "";
@@ -55,9 +42,7 @@ async fn look_up(context: &Context, jobs: &[Job]) -> Result<(Facts, Earlier), St
         }
     }
     let ids: Vec<_> = ids.into_iter().collect();
-    let keys: Vec<_> = jobs.iter().map(|job| &job.key).collect();
-    let facts = store::workspace::facts(&context.db.read, &context.sites, &ids, false);
-    tokio::try_join!(facts, replay_all(&context.db.read, &keys))
+    store::workspace::facts(&context.db.read, &context.sites, &ids, false).await
 }
 
 fn judge(job: Job, facts: &Facts, window: Window) -> Prepared {

@@ -23,26 +23,65 @@ const TRIES: u32 = 3;
 
 /// Writes the group and answers each batch.
 ///
-/// What goes wrong for a group may be due to one batch, so each is then written alone. A failed commit leaves the
-/// outcome open: the callers repeat, and find their answers if it happened.
-pub(super) async fn group(context: &Context, group: Vec<Prepared>) {
-    match try_group(context, &group).await {
-        Ok(answers) => {
-            answers.iter().for_each(|answer| count(context, answer));
-            answer_all(group, answers);
-        }
-        Err(StoreError::Unavailable(error)) => refuse_all(group, &Fault::from(StoreError::Unavailable(error))),
-        Err(StoreError::Exhausted) => refuse_all(group, &Fault::from(StoreError::Exhausted)),
-        Err(error) if group.len() == 1 && !matches!(error, StoreError::Conflict) => {
-            refuse_all(group, &Fault::from(error));
-        }
-        Err(error) => {
-            tracing::debug!(error = %error, batches = group.len(), "a group could not be written; writing one by one");
-            for batch in group {
-                alone(context, batch).await;
+/// A repetition is found when its answer is to be stored: then nothing of the group is kept, those that were answered
+/// before get that answer, and the others are written anew. Any other failure of a group may be due to one batch, so
+/// each is then written alone. A failed commit leaves the outcome open: the callers repeat, and find their answers if
+/// it happened.
+pub(super) async fn group(context: &Context, mut group: Vec<Prepared>) {
+    let mut rounds = 0;
+    while !group.is_empty() {
+        rounds += 1;
+        match try_group(context, &group).await {
+            Ok(answers) => {
+                answers.iter().for_each(|answer| count(context, answer));
+                return answer_all(group, answers);
             }
+            Err(StoreError::Conflict) if rounds <= TRIES => group = answer_repetitions(context, group).await,
+            Err(StoreError::Database(error)) if group.len() > 1 => {
+                tracing::warn!(error = %error, batches = group.len(), "a group could not be written; writing one by one");
+                for batch in group {
+                    alone(context, batch).await;
+                }
+                return;
+            }
+            Err(error) => return refuse_all(group, &Fault::from(error)),
         }
     }
+}
+
+/// Answers those that were answered before, and returns the others.
+async fn answer_repetitions(context: &Context, group: Vec<Prepared>) -> Vec<Prepared> {
+    let keys: Vec<_> = group.iter().map(|batch| &batch.key).collect();
+    let earlier = match replay_all::<RecordUsageResponse>(&context.db.write, &keys).await {
+        Ok(earlier) => earlier,
+        Err(error) => {
+            refuse_all(group, &Fault::from(error));
+            return Vec::new();
+        }
+    };
+    let mut rest = Vec::new();
+    for (batch, earlier) in group.into_iter().zip(earlier) {
+        match earlier {
+            Ok(None) => rest.push(batch),
+            Ok(Some(answer)) => drop(batch.answer.send(Ok(answer))),
+            Err(fault) => drop(batch.answer.send(Err(fault))),
+        }
+    }
+    rest
+}
+
+/// Writes one batch of a group that could not be written together.
+async fn alone(context: &Context, batch: Prepared) {
+    let mut rest = answer_repetitions(context, vec![batch]).await;
+    let Some(batch) = rest.pop() else { return };
+    let answer = match try_group(context, std::slice::from_ref(&batch)).await {
+        Ok(mut answers) => answers.pop().ok_or(Fault::new(Reason::Internal)),
+        Err(error) => Err(Fault::from(error)),
+    };
+    if let Ok(answer) = &answer {
+        count(context, answer);
+    }
+    let _ = batch.answer.send(answer);
 }
 
 fn count(context: &Context, answer: &RecordUsageResponse) {
@@ -70,24 +109,6 @@ fn refuse_all(group: Vec<Prepared>, fault: &Fault) {
     for batch in group {
         let _ = batch.answer.send(Err(fault.clone()));
     }
-}
-
-/// Writes one batch whose request id may have been used by a twin meanwhile.
-async fn alone(context: &Context, batch: Prepared) {
-    let earlier = replay_all::<RecordUsageResponse>(&context.db.write, &[&batch.key]).await;
-    let answer = match earlier.map(|mut answers| answers.pop()) {
-        Err(error) => Err(Fault::from(error)),
-        Ok(Some(Err(fault))) => Err(fault),
-        Ok(Some(Ok(Some(answer)))) => Ok(answer),
-        Ok(Some(Ok(None)) | None) => match try_group(context, std::slice::from_ref(&batch)).await {
-            Ok(mut answers) => {
-                answers.iter().for_each(|answer| count(context, answer));
-                answers.pop().ok_or(Fault::new(Reason::Internal))
-            }
-            Err(error) => Err(Fault::from(error)),
-        },
-    };
-    let _ = batch.answer.send(answer);
 }
 
 async fn try_group(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {

@@ -159,3 +159,27 @@ pub fn present<T>(part: Option<T>, name: &str) -> Result<T> {
 pub fn new_request_id() -> String {
     format!("cli-{}", fresh::fresh_uuid().simple())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_is_not_there_is_told_from_one_that_refuses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let endpoints = Endpoints {
+            console: url.clone(),
+            billing: url.clone(),
+            gateway: url.clone(),
+            callbacks: url.clone(),
+            sandbox: url.clone(),
+            metrics: url,
+        };
+        let clients = Clients::new(&endpoints, Bearer::given("x")).unwrap();
+        let failure = clients.billing_account("ada").await.unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        assert!(failure.block().contains("tandem up"), "{}", failure.block());
+    }
+}

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_billing::config::Config as BillingConfig;
 use tandem_console::config::Config as ConsoleConfig;
 use tandem_gateway::config::Config as GatewayConfig;
-use tandem_service_kit::config::{IdentitySection, MailSection, SecretRef};
+use tandem_service_kit::config::{IdentitySection, SecretRef};
 
 use crate::cli::Global;
 use crate::failure::{Failure, Result};
@@ -44,47 +44,47 @@ enum Service {
 /// Checks and prints.
 pub fn run(global: &Global, args: Args) -> Result<()> {
     let file = args.file.as_deref();
-    let (text, secrets) = match args.service {
+    let (text, identity, secrets) = match args.service {
         Service::Console => {
             let config = ConsoleConfig::load(file)?;
             config.sites()?;
-            let secrets = secrets(&config.identity, Some(&config.mail), config.database.password.as_ref());
-            (format!("{config:#?}"), secrets)
+            let secrets = [config.mail.smtp_password.clone(), config.database.password.clone()];
+            (format!("{config:#?}"), config.identity, secrets.into_iter().flatten().collect())
         }
         Service::Billing => {
             let config = BillingConfig::load(file)?;
-            let secrets = secrets(&config.identity, Some(&config.mail), config.database.password.as_ref());
-            (format!("{config:#?}"), secrets)
+            let secrets = [config.mail.smtp_password.clone(), config.database.password.clone()];
+            (format!("{config:#?}"), config.identity, secrets.into_iter().flatten().collect())
         }
         Service::Gateway => {
             let config = GatewayConfig::load(file)?;
-            let mut secrets = secrets(&config.identity, None, None);
-            secrets.extend(config.vendors.values().flat_map(|vendor| vendor.secrets.values().cloned()));
-            (format!("{config:#?}"), secrets)
+            let secrets =
+                config.vendors.values().flat_map(|vendor| vendor.secrets.values().cloned()).collect();
+            (format!("{config:#?}"), config.identity, secrets)
         }
     };
+    identity.verifier()?;
     if !args.without_secrets {
-        let wrong: Vec<String> =
-            secrets.iter().filter_map(|s| s.resolve().err()).map(|e| e.to_string()).collect();
-        if !wrong.is_empty() {
-            return Err(Failure::failed(wrong.join("\n       ")));
-        }
+        check_secrets(&identity, secrets)?;
     }
     let output = global.output();
     if global.json {
-        return output.value(&serde_json::json!({ "ok": true, "secrets": secrets.len() }));
+        return output.value(&serde_json::json!({ "ok": true }));
     }
     output.say(&text)?;
     output.say(&output.style.green("the configuration can be used"))
 }
 
-fn secrets(
-    identity: &IdentitySection,
-    mail: Option<&MailSection>,
-    database: Option<&SecretRef>,
-) -> Vec<SecretRef> {
-    let mail = mail.and_then(|mail| mail.smtp_password.as_ref());
-    [identity.key.as_ref(), mail, database].into_iter().flatten().cloned().collect()
+/// Reads every secret and names all that cannot be used, then makes sure that the key is one.
+fn check_secrets(identity: &IdentitySection, mut secrets: Vec<SecretRef>) -> Result<()> {
+    secrets.extend(identity.key.clone());
+    let wrong: Vec<String> =
+        secrets.iter().filter_map(|s| s.resolve().err()).map(|e| e.to_string()).collect();
+    if !wrong.is_empty() {
+        return Err(Failure::failed(wrong.join("\n       ")));
+    }
+    identity.signer()?;
+    Ok(())
 }
 
 #[cfg(test)]

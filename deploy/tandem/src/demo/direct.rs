@@ -133,7 +133,8 @@ impl Direct {
             "workspace: {}{lock}; account: {}",
             found.standing().as_str_name().trim_start_matches("WORKSPACE_STANDING_"),
             standing.as_str_name().trim_start_matches("ACCOUNT_STANDING_"),
-        ))
+        ))?;
+        stage.mails_now()?.iter().try_for_each(|mail| stage.teller.mail(mail))
     }
 }
 

@@ -71,3 +71,48 @@ async fn arrive_at(
     let (instant, local) = calendar.at(day, hour, minute);
     stage.move_to(instant, &local).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tandem_service_kit::clock::TestClock;
+    use tandem_service_kit::db::testing::postgres_with;
+
+    use super::*;
+    use crate::data_dir::DataDir;
+    use crate::output::Output;
+    use crate::up::{Options, System};
+
+    async fn both_lives_on(change: impl FnOnce(&mut Options)) -> Value {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::new(folder.path());
+        let clock = TestClock::new("2026-03-01T00:00:00Z".parse().unwrap());
+        let mut options = Options::new(data.clone(), Arc::new(clock));
+        options.log_filter = Some("error".to_owned());
+        change(&mut options);
+        let system = System::start(options).await.unwrap();
+        let stage = Stage::set(&data, system.endpoints(), Output::new(true), String::new()).await.unwrap();
+        let proofs = run(&stage).await;
+        system.stop().await.unwrap();
+        proofs.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn both_lives_end_with_proofs_that_hold_on_sqlite() {
+        let proofs = both_lives_on(|_| {}).await;
+        assert_eq!(proofs["bills"]["different"], 0);
+        assert_eq!(proofs["metering"][0]["sent"], proofs["metering"][0]["remembered"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn both_lives_end_with_proofs_that_hold_on_postgresql() {
+        let console = postgres_with("demo_console", Vec::new).await;
+        let billing = postgres_with("demo_billing", Vec::new).await;
+        let proofs = both_lives_on(|options| {
+            options.console_database = Some(console.section.url.clone());
+            options.billing_database = Some(billing.section.url.clone());
+        });
+        assert_eq!(proofs.await["ledger"]["sums"][0]["sum"]["minor_units"], 0);
+    }
+}

@@ -20,8 +20,8 @@ use crate::failure::{Attempt as _, Failure, Result};
 use crate::output::Output;
 use crate::up::market::Market;
 
-/// How long anything may take before the demo gives up; everything it waits for takes a second at most.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before the demo gives up; what it waits for takes a second, on a crowded machine some more.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// After this long without success the business clock is moved a little: a vendor takes one call a minute for a purchase.
