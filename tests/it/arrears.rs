@@ -14,6 +14,7 @@ use crate::on_both_engines;
 on_both_engines! {
     unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back;
     a_recharge_in_time_ends_the_countdown;
+    the_end_of_the_countdown_is_announced_7_3_and_1_days_before;
 }
 
 async fn standing(system: &System, workspace: &str, expected: WorkspaceStanding) -> anyhow::Result<Workspace> {
@@ -89,8 +90,8 @@ async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(e
     ensure!(account(&system, &paid.account).await?.standing() == billing::AccountStanding::Good);
     system.record_all(vec![point(&paid.workspace, hour, BillingItem::Trigger, 1)]).await?;
 
-    // Welcome, two bills, arrears, three warnings (D6), the lock: each once, none missing.
-    ensure!(warned.len() >= 8, "only {} mails: {warned:#?}", warned.len());
+    // The code, the welcome, two bills, the arrears, the lock: each once, none missing.
+    ensure!(warned.len() >= 6, "only {} mails: {warned:#?}", warned.len());
     let texts: std::collections::BTreeSet<_> = warned.iter().map(|mail| (&mail.subject, &mail.text)).collect();
     ensure!(texts.len() == warned.len(), "a mail was sent twice: {warned:#?}");
     system.check_converged().await
@@ -112,5 +113,38 @@ async fn a_recharge_in_time_ends_the_countdown(engine: Engine) -> anyhow::Result
     system.check_invariants().await?;
     ensure!(system.workspace(&paid.workspace).await?.standing() == WorkspaceStanding::Active);
     ensure!(system.wallet(&paid.account).await? == (0, 0));
+    Ok(())
+}
+
+/// D6.
+async fn the_end_of_the_countdown_is_announced_7_3_and_1_days_before(engine: Engine) -> anyhow::Result<()> {
+    let system = Setup::new(engine).run().await?;
+    let (customer, paid) = system.direct_customer("cn1", "warned").await?;
+    let first = day("2026-03-02")?;
+    let hours = hours(first, "Asia/Shanghai")?;
+    system.advance_to(hours[23]).await?;
+    system.record_all(vec![point(&paid.workspace, hours[2], BillingItem::Trigger, 30_000)]).await?;
+    system.finish_day("cn1", first).await?;
+    let counting = standing(&system, &paid.workspace, WorkspaceStanding::LockCountdown).await?;
+    let deadline = jiff::Timestamp::from_second(counting.lock_time.unwrap_or_default().seconds)?;
+    system
+        .eventually("the bill and the arrears are told", async || {
+            Ok((system.mails_to(&customer.email)?.len() >= 4).then_some(()))
+        })
+        .await?;
+    let mut before = system.mails_to(&customer.email)?.len();
+    for days in [7, 3, 1] {
+        system.advance_to(deadline - SignedDuration::from_hours(days * 24) - SignedDuration::from_mins(5)).await?;
+        system.check_invariants().await?;
+        ensure!(system.mails_to(&customer.email)?.len() == before, "a warning {days} days before came too early");
+        system.advance(SignedDuration::from_mins(6)).await?;
+        system
+            .eventually(&format!("the warning {days} days before is sent"), async || {
+                Ok((system.mails_to(&customer.email)?.len() > before).then_some(()))
+            })
+            .await?;
+        before += 1;
+        ensure!(system.mails_to(&customer.email)?.len() == before, "a warning came twice");
+    }
     Ok(())
 }

@@ -7,8 +7,11 @@ mod cloud_life;
 mod contract;
 mod documented_day;
 mod outages;
+mod paging;
 mod prices;
 mod refusals;
+mod requests;
+mod roles;
 
 /// Makes two tests of each `async fn body(engine: Engine) -> anyhow::Result<()>`: one on each engine.
 #[macro_export]

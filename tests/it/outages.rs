@@ -182,7 +182,7 @@ async fn good_points_of_a_batch_count_and_bad_ones_are_named(engine: Engine) -> 
     let reasons: Vec<(i64, &str)> = answer.refused.iter().map(|r| (r.index, r.reason.as_str())).collect();
     let expected = [
         (1, "OBJECT_NOT_FOUND"),
-        (2, "INVALID_FIELD"),
+        (2, "OBJECT_NOT_FOUND"),
         (3, "INVALID_FIELD"),
         (5, "INVALID_FIELD"),
         (6, "INVALID_FIELD"),

@@ -2,9 +2,12 @@
 //!
 //! In a lane two tasks work hand in hand. One takes whatever batches are waiting, looks up what has to be known of them
 //! and judges their points; the other writes what the first one prepared, in one transaction: points, marks of changed
-//! days, and the answers. While one group is being committed the next one is prepared. A lane writes in the order of
-//! arrival, and a stream stays in its lane, so that of two points of one key the later one stays. Several lanes keep the
-//! disk from idling while another's commit is on its way.
+//! days, and the answers. A lane writes in the order of arrival, and a stream stays in its lane, so that of two points of
+//! one key the later one stays.
+//!
+//! Of large batches the next group is prepared while one is being written: the work on the points counts most. Small ones
+//! are collected only when the lane is free: then as many as possible share the commit, which counts most for them. A
+//! second lane works while the first one's commit is on its way to the disk.
 
 mod prepare;
 mod write;
@@ -34,8 +37,12 @@ const GROUP_POINTS_MAX: usize = 8_000;
 /// What every batch is answered with.
 pub type Answer = Result<RecordUsageResponse, Fault>;
 
-/// Lanes on PostgreSQL, whose commits share one flush to disk. SQLite has one writer, so one lane.
-const LANES: usize = 4;
+/// Lanes on PostgreSQL, whose commits may share a flush to disk. SQLite has one writer, so one lane.
+const LANES: usize = 2;
+/// Points from which on a batch is large.
+const LARGE_POINTS: usize = 200;
+/// Shares of a lane: a group of large batches takes one, so that two may be on their way, one of small ones takes all.
+const LANE_SHARES: u32 = 2;
 
 /// Takes batches. Cheap to clone; recording goes on until every clone is dropped.
 #[derive(Clone)]
@@ -82,6 +89,12 @@ struct Prepared {
     room: OwnedSemaphorePermit,
 }
 
+/// Batches to be written together, and their share of the lane.
+struct Group {
+    batches: Vec<Prepared>,
+    shares: OwnedSemaphorePermit,
+}
+
 /// A point that may be written.
 struct GoodPoint {
     /// Its place in the batch.
@@ -98,8 +111,8 @@ impl Recorder {
         let count = if context.db.backend() == DbBackend::Postgres { LANES } else { 1 };
         let lane = |_| {
             let (queue, waiting) = mpsc::unbounded_channel();
-            // Room for one group: while it waits, the next one grows in the queue.
-            let (ready, groups) = mpsc::channel(1);
+            // The lane's shares bound what is in here.
+            let (ready, groups) = mpsc::unbounded_channel();
             tasks.spawn(prepare_groups(context.clone(), waiting, ready));
             tasks.spawn(write_groups(context.clone(), groups));
             queue
@@ -165,9 +178,10 @@ fn share(points: &[RawPoint]) -> Result<u32, Fault> {
 async fn prepare_groups(
     context: Context,
     mut waiting: mpsc::UnboundedReceiver<Job>,
-    ready: mpsc::Sender<Vec<Prepared>>,
+    ready: mpsc::UnboundedSender<Group>,
 ) {
     let mut held = None;
+    let lane = Arc::new(Semaphore::new(usize::try_from(LANE_SHARES).unwrap_or(1)));
     loop {
         let first = match held.take() {
             Some(job) => job,
@@ -176,6 +190,9 @@ async fn prepare_groups(
                 None => return,
             },
         };
+        let shares = if first.points.len() < LARGE_POINTS { LANE_SHARES } else { 1 };
+        // Never closed, so this only ever waits.
+        let Ok(shares) = Arc::clone(&lane).acquire_many_owned(shares).await else { return };
         let mut points = first.points.len();
         let mut keys = HashSet::from([place_of(&first.key)]);
         let mut group = vec![first];
@@ -190,16 +207,17 @@ async fn prepare_groups(
             points += job.points.len();
             group.push(job);
         }
-        let prepared = prepare::group(&context, group).await;
-        if !prepared.is_empty() && ready.send(prepared).await.is_err() {
+        let batches = prepare::group(&context, group).await;
+        if !batches.is_empty() && ready.send(Group { batches, shares }).is_err() {
             return;
         }
     }
 }
 
-async fn write_groups(context: Context, mut groups: mpsc::Receiver<Vec<Prepared>>) {
+async fn write_groups(context: Context, mut groups: mpsc::UnboundedReceiver<Group>) {
     while let Some(group) = groups.recv().await {
-        write::group(&context, group).await;
+        write::group(&context, group.batches).await;
+        drop(group.shares);
     }
 }
 

@@ -1,0 +1,328 @@
+//! `request_id`: the same request has one effect and one answer; another body under the same id is refused (I-05).
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use prost::Message;
+use tandem_proto::access::METHODS;
+use tandem_proto::billing::v1 as billing;
+use tandem_proto::common::v1::{BillingItem, BillingRegion, Company, Language, Money, SettlementMethod, Vendor};
+use tandem_proto::console::v1 as console;
+use tandem_proto::console::v1::activate_workspace_request::Activation;
+use tandem_proto::console::v1::commercial_activation::Payer;
+use tandem_proto::common::v1::Role;
+use tandem_proto::reason::Reason;
+use tandem_service_kit::fault::reason_of;
+use tandem_tests::customer::{PASSWORD, activation, commercial};
+use tandem_tests::day::{day, hours, point};
+use tandem_tests::engine::Engine;
+use tandem_tests::raw::{call_as, served_by};
+use tandem_tests::system::{Setup, System, request_id};
+
+use crate::on_both_engines;
+
+on_both_engines! {
+    every_changing_method_repeats_its_answer;
+}
+
+/// Methods whose repetition is safe by another key that the contract documents, or which belong to a purchase's life
+/// that other tests go through.
+const ELSEWHERE: [&str; 10] = [
+    // By the time it names.
+    "/tandem.common.v1.ClockService/AdvanceClock",
+    // Need something quarantined or unknown; `cloud_life` repeats the last one.
+    "/tandem.common.v1.OutboxService/RedriveOutboxMessage",
+    "/tandem.billing.v1.MarketplaceService/ReplayMarketplaceEvent",
+    "/tandem.billing.v1.MarketplaceService/ResolveMeteringRecord",
+    // By each batch's own id and the points' keys.
+    "/tandem.console.v1.UsageService/RecordUsageStream",
+    // Hands on to the vendor; the gateway keeps nothing.
+    "/tandem.marketplace.v1.MarketplaceGatewayService/SubmitUsage",
+    // Below, as part of their own flows.
+    "/tandem.console.v1.WorkspaceService/UpgradeWorkspace",
+    "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.BindingService/UpdateWorkspaceProfile",
+    "/tandem.billing.v1.MarketplaceService/OpenLanding",
+];
+
+/// Calls with `first` twice and with `other` once, which differs in its body only.
+async fn repeat<M: Message>(
+    system: &System,
+    seen: &mut Vec<&'static str>,
+    path: &'static str,
+    first: &M,
+    other: &M,
+) -> anyhow::Result<Bytes> {
+    let method = tandem_proto::access::of(path).context(path)?;
+    let role = method.roles.iter().copied().find(|role| *role != Role::Operator).unwrap_or(Role::Operator);
+    let channel = || anyhow::Ok(system.as_role(role)?.of(served_by(path)[0]));
+    let bytes = |message: &M| Bytes::from(message.encode_to_vec());
+    let once = call_as(channel()?, path, bytes(first)).await.with_context(|| path.to_owned())?;
+    let twice = call_as(channel()?, path, bytes(first)).await.with_context(|| format!("{path}, repeated"))?;
+    ensure!(once == twice, "{path} answers a repetition differently");
+    let refused = call_as(channel()?, path, bytes(other)).await;
+    let refused = refused.err().with_context(|| format!("{path} takes another body under the same id"))?;
+    ensure!(reason_of(&refused) == Some(Reason::RequestIdReused), "{path}: {refused:?}");
+    let again = call_as(channel()?, path, bytes(first)).await.with_context(|| format!("{path}, once more"))?;
+    ensure!(once == again, "{path} has forgotten its answer");
+    seen.push(path);
+    once.context("no answer")
+}
+
+/// The same request with another body.
+macro_rules! other {
+    ($first:expr, |$other:ident| $change:expr) => {{
+        let mut $other = $first.clone();
+        $change;
+        $other
+    }};
+}
+
+async fn every_changing_method_repeats_its_answer(engine: Engine) -> anyhow::Result<()> {
+    let system = Setup::new(engine).run().await?;
+    let mut seen = Vec::new();
+    console_methods(&system, &mut seen).await?;
+    billing_methods(&system, &mut seen).await?;
+    let missing: Vec<&str> = METHODS
+        .iter()
+        .filter(|method| method.changes && !seen.contains(&method.path) && !ELSEWHERE.contains(&method.path))
+        .map(|method| method.path)
+        .collect();
+    ensure!(missing.is_empty(), "nobody has tried {missing:?}");
+    system.check_invariants().await
+}
+
+async fn console_methods(system: &System, seen: &mut Vec<&'static str>) -> anyhow::Result<()> {
+    let send = console::SendVerificationCodeRequest {
+        request_id: request_id("send"),
+        purpose: console::VerificationPurpose::Register.into(),
+        site: "cn1".to_owned(),
+        email: "repeats@cn1.example".to_owned(),
+        language: Language::En.into(),
+    };
+    let other = other!(send, |m| m.email = "other@cn1.example".to_owned());
+    repeat(system, seen, "/tandem.console.v1.RegistrationService/SendVerificationCode", &send, &other).await?;
+    let email_code = system
+        .eventually("the code is mailed", async || {
+            Ok(system.mails_to("repeats@cn1.example")?.into_iter().find_map(|mail| mail.code()))
+        })
+        .await?;
+    ensure!(system.mails_to("repeats@cn1.example")?.len() == 1, "a repetition mails nothing");
+    let register = console::RegisterAccountRequest {
+        request_id: request_id("register"),
+        site: "cn1".to_owned(),
+        username: "repeats".to_owned(),
+        password: PASSWORD.to_owned(),
+        email: "repeats@cn1.example".to_owned(),
+        email_code,
+        phone: "+8613800000001".to_owned(),
+        company: Some(Company { name: "Repeats Ltd".to_owned(), ..Company::default() }),
+        agreements_accepted: true,
+    };
+    let other = other!(register, |m| m.username = "other".to_owned());
+    let answer =
+        repeat(system, seen, "/tandem.console.v1.RegistrationService/RegisterAccount", &register, &other).await?;
+    let account = console::RegisterAccountResponse::decode(answer)?.account.context("account")?;
+    let customer = tandem_tests::customer::Customer {
+        id: account.id.clone(),
+        site: "cn1".to_owned(),
+        email: account.email,
+        username: account.username,
+    };
+    let asked = commercial(Payer::CreateBillingAccount(true), SettlementMethod::BillingCenter, None);
+    let activate = activation(&customer, "repeats", Activation::Commercial(asked));
+    let other = other!(activate, |m| m.workspace_name = "other".to_owned());
+    let answer =
+        repeat(system, seen, "/tandem.console.v1.RegistrationService/ActivateWorkspace", &activate, &other).await?;
+    let workspace = console::ActivateWorkspaceResponse::decode(answer)?.workspace.context("workspace")?.id;
+
+    let mate = system.register("cn1", "mate").await?;
+    let add = console::AddMemberRequest {
+        request_id: request_id("add"),
+        workspace_id: workspace.clone(),
+        acting_account_id: account.id.clone(),
+        console_account_id: mate.id.clone(),
+        role: console::MemberRole::Standard.into(),
+    };
+    let other = other!(add, |m| m.role = console::MemberRole::ReadOnly.into());
+    repeat(system, seen, "/tandem.console.v1.WorkspaceService/AddMember", &add, &other).await?;
+    let set = console::SetMemberRoleRequest {
+        request_id: request_id("role"),
+        workspace_id: workspace.clone(),
+        acting_account_id: account.id.clone(),
+        console_account_id: mate.id.clone(),
+        role: console::MemberRole::Administrator.into(),
+    };
+    let other = other!(set, |m| m.role = console::MemberRole::Finance.into());
+    repeat(system, seen, "/tandem.console.v1.WorkspaceService/SetMemberRole", &set, &other).await?;
+    let remove = console::RemoveMemberRequest {
+        request_id: request_id("remove"),
+        workspace_id: workspace.clone(),
+        acting_account_id: account.id.clone(),
+        console_account_id: mate.id,
+    };
+    let other = other!(remove, |m| m.console_account_id = m.acting_account_id.clone());
+    repeat(system, seen, "/tandem.console.v1.WorkspaceService/RemoveMember", &remove, &other).await?;
+    let retention = console::SetRetentionRequest {
+        request_id: request_id("retention"),
+        workspace_id: workspace.clone(),
+        acting_account_id: account.id.clone(),
+        item: BillingItem::LogCount.into(),
+        retention_days: 30,
+    };
+    let other = other!(retention, |m| m.retention_days = 60);
+    repeat(system, seen, "/tandem.console.v1.WorkspaceService/SetRetention", &retention, &other).await?;
+
+    system.advance(jiff::SignedDuration::from_secs(61)).await?;
+    let send = console::SendVerificationCodeRequest {
+        request_id: request_id("send"),
+        purpose: console::VerificationPurpose::ChangePassword.into(),
+        ..send
+    };
+    let mut client = system.portal()?.registration();
+    let email_code = system.code_to(&customer.email, client.send_verification_code(send)).await?;
+    let change = console::ChangePasswordRequest {
+        request_id: request_id("password"),
+        console_account_id: account.id,
+        email_code,
+        new_password: "Other-Horse-8".to_owned(),
+    };
+    let other = other!(change, |m| m.new_password = "Third-Horse-9".to_owned());
+    repeat(system, seen, "/tandem.console.v1.AccountService/ChangePassword", &change, &other).await?;
+
+    let hour = hours(day("2026-03-01")?, "Asia/Shanghai")?[10];
+    let points = vec![point(&workspace, hour, BillingItem::Trigger, 10)];
+    let record = console::RecordUsageRequest { request_id: request_id("usage"), points };
+    let other = other!(record, |m| m.points[0].quantity = 11);
+    repeat(system, seen, "/tandem.console.v1.UsageService/RecordUsage", &record, &other).await?;
+    system.advance_to("2026-03-01T16:05:00Z".parse()?).await?;
+    let close = console::CloseUsageDayRequest {
+        request_id: request_id("close"),
+        site: "cn1".to_owned(),
+        usage_day: "2026-03-01".to_owned(),
+    };
+    let other = other!(close, |m| m.usage_day = "2026-02-28".to_owned());
+    repeat(system, seen, "/tandem.console.v1.UsageService/CloseUsageDay", &close, &other).await?;
+    Ok(())
+}
+
+async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyhow::Result<()> {
+    let new_account = |name: &str| billing::NewAccount {
+        username: name.to_owned(),
+        email: format!("{name}@billing.example"),
+        phone: String::new(),
+        company: Some(Company { name: "Billed Ltd".to_owned(), ..Company::default() }),
+        region: BillingRegion::Domestic.into(),
+        language: Language::En.into(),
+        first_password: Some(billing::new_account::FirstPassword::Password(PASSWORD.to_owned())),
+    };
+    let create =
+        billing::CreateAccountRequest { request_id: request_id("create"), account: Some(new_account("billed")) };
+    let other = billing::CreateAccountRequest { account: Some(new_account("other")), ..create.clone() };
+    let answer = repeat(system, seen, "/tandem.billing.v1.AccountService/CreateAccount", &create, &other).await?;
+    let account = billing::CreateAccountResponse::decode(answer)?.account.context("account")?;
+    let send = billing::SendVerificationCodeRequest {
+        request_id: request_id("send"),
+        region: BillingRegion::Domestic.into(),
+        username: "billed".to_owned(),
+        language: Language::En.into(),
+    };
+    let other = other!(send, |m| m.username = "other".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.AccountService/SendVerificationCode", &send, &other).await?;
+    let any = billing::SetAnySettlementRequest {
+        request_id: request_id("any"),
+        billing_account_id: account.id.clone(),
+        allowed: true,
+    };
+    let other = other!(any, |m| m.allowed = false);
+    repeat(system, seen, "/tandem.billing.v1.AccountService/SetAnySettlement", &any, &other).await?;
+
+    let recharge = billing::CreateRechargeRequest {
+        request_id: request_id("recharge"),
+        billing_account_id: account.id.clone(),
+        amount: Some(Money { currency_code: "CNY".to_owned(), minor_units: 5_000 }),
+        channel: billing::RechargeChannel::BankTransfer.into(),
+    };
+    let other = other!(recharge, |m| m.amount = None);
+    let answer = repeat(system, seen, "/tandem.billing.v1.WalletService/CreateRecharge", &recharge, &other).await?;
+    let recharge = billing::CreateRechargeResponse::decode(answer)?.recharge.context("recharge")?;
+    let confirm = billing::ConfirmRechargeRequest {
+        request_id: request_id("confirm"),
+        billing_account_id: account.id.clone(),
+        recharge_id: recharge.id,
+        external_ref: request_id("bank"),
+    };
+    let other = other!(confirm, |m| m.external_ref = "other".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.WalletService/ConfirmRecharge", &confirm, &other).await?;
+    ensure!(system.wallet(&account.id).await? == (5_000, 0), "a repetition books nothing");
+
+    let profile = billing::WorkspaceProfile {
+        workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),
+        name: "bound".to_owned(),
+        site: "cn1".to_owned(),
+        time_zone: "Asia/Shanghai".to_owned(),
+        price_zone: tandem_proto::common::v1::PriceZone::Cn.into(),
+        billing_region: BillingRegion::Domestic.into(),
+        default_settlement_methods: vec![SettlementMethod::BillingCenter.into()],
+        language: Language::En.into(),
+        owner_email: "owner@billing.example".to_owned(),
+        revision: 1,
+    };
+    let bind = billing::BindWorkspaceRequest {
+        request_id: request_id("bind"),
+        workspace: Some(profile.clone()),
+        payer: Some(billing::bind_workspace_request::Payer::NewAccount(new_account("binder"))),
+        settlement_method: SettlementMethod::BillingCenter.into(),
+        purchase: None,
+    };
+    let other = other!(bind, |m| m.payer = None);
+    repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+
+    let deliver = billing::DeliverUsageRequest {
+        request_id: request_id("deliver"),
+        usage: vec![billing::DeliveredUsage {
+            workspace_id: profile.workspace_id,
+            usage_day: "2026-03-02".to_owned(),
+            item: BillingItem::Trigger.into(),
+            quantity_hundredths: 100,
+            revision: 1,
+            ..Default::default()
+        }],
+    };
+    let other = other!(deliver, |m| m.usage[0].quantity_hundredths = 200);
+    repeat(system, seen, "/tandem.billing.v1.UsageService/DeliverUsage", &deliver, &other).await?;
+    let close = billing::CloseUsageDayRequest {
+        request_id: request_id("close"),
+        site: "cn1".to_owned(),
+        usage_day: "2026-03-01".to_owned(),
+        time_zone: "Asia/Shanghai".to_owned(),
+    };
+    let other = other!(close, |m| m.usage_day = "2026-02-28".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.UsageService/CloseUsageDay", &close, &other).await?;
+    let run = billing::RunBillingRequest {
+        request_id: request_id("run"),
+        site: "cn1".to_owned(),
+        usage_day: "2026-03-01".to_owned(),
+    };
+    let other = other!(run, |m| m.usage_day = "2026-02-28".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.BillService/RunBilling", &run, &other).await?;
+
+    let announce = billing::RecordMarketplaceEventsRequest {
+        request_id: request_id("announce"),
+        events: vec![billing::AnnouncedEvent {
+            vendor: Vendor::Alibaba.into(),
+            market: tandem_proto::common::v1::Market::China.into(),
+            kind: billing::MarketplaceEventKind::Subscribed.into(),
+            event_key: "repeated".to_owned(),
+            vendor_instance_id: "1551234567".to_owned(),
+            vendor_account_id: "1744000000000001".to_owned(),
+            product_code: tandem_tests::configs::PRODUCT.to_owned(),
+            ..Default::default()
+        }],
+    };
+    let other = other!(announce, |m| m.events[0].vendor_account_id = "1744000000000002".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.MarketplaceService/RecordMarketplaceEvents", &announce, &other).await?;
+    let reconcile = billing::ReconcileRequest { request_id: request_id("reconcile"), ..Default::default() };
+    let other = other!(reconcile, |m| m.subscription_id = format!("sub_{}", "0".repeat(32)));
+    repeat(system, seen, "/tandem.billing.v1.MarketplaceService/Reconcile", &reconcile, &other).await?;
+    Ok(())
+}
