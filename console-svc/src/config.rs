@@ -155,7 +155,8 @@ fn read_sites(origin: &str, text: &str, zones: &BTreeMap<String, String>) -> Res
     let sites = file.site.into_iter().map(|entry| {
         let zone = zones.get(&entry.code).cloned();
         let fail = |what: &str| wrong(origin, format!("site {}: {what}", entry.code));
-        let code_good = (1..=16).contains(&entry.code.len()) && entry.code.bytes().all(|b| b.is_ascii_alphanumeric());
+        let code_good =
+            (1..=16).contains(&entry.code.len()) && entry.code.bytes().all(|b| b.is_ascii_alphanumeric());
         if !code_good {
             return Err(fail("code must be 1–16 letters and digits"));
         }
@@ -164,7 +165,8 @@ fn read_sites(origin: &str, text: &str, zones: &BTreeMap<String, String>) -> Res
         let methods: Option<Vec<_>> = methods.collect();
         Ok(Site {
             zone: TimeZone::get(&time_zone).map_err(|_| fail("time_zone must be an IANA name"))?,
-            price_zone: PriceZone::from_name(&entry.price_zone).ok_or_else(|| fail("price_zone must be CN or INTL"))?,
+            price_zone: PriceZone::from_name(&entry.price_zone)
+                .ok_or_else(|| fail("price_zone must be CN or INTL"))?,
             billing_region: BillingRegion::from_name(&entry.billing_region)
                 .ok_or_else(|| fail("billing_region must be DOMESTIC or INTERNATIONAL"))?,
             default_settlement_methods: methods.ok_or_else(|| fail("unknown settlement method"))?,
@@ -200,7 +202,10 @@ mod tests {
         let with = |code: &str, zone: &str| {
             read_sites("test", SITES, &BTreeMap::from([(code.to_owned(), zone.to_owned())]))
         };
-        assert_eq!(with("us1", "America/New_York").unwrap().get("us1").unwrap().time_zone, "America/New_York");
+        assert_eq!(
+            with("us1", "America/New_York").unwrap().get("us1").unwrap().time_zone,
+            "America/New_York"
+        );
         assert!(with("xx9", "UTC").is_err());
         assert!(with("us1", "Mars/Olympus").is_err());
     }

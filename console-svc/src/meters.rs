@@ -20,7 +20,8 @@ impl Meters {
     /// Makes the instruments from the process's meter.
     pub fn new() -> Meters {
         let meter = meter();
-        let counter = |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
+        let counter =
+            |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
         Meters {
             points: counter("tandem_usage_points", "Usage points"),
             delivered: counter("tandem_usage_delivered", "Daily quantities told to Billing"),

@@ -12,9 +12,17 @@ use crate::fault::Fault;
 pub const REQUEST_ID_MAX: usize = 255;
 
 /// Checks that a text is there and returns it without surrounding blanks.
+///
+/// A NUL is refused: PostgreSQL cannot hold one in a text, and would fail a whole statement for it.
 pub fn required<'a>(field: &str, value: &'a str) -> Result<&'a str, Fault> {
     let value = value.trim();
-    if value.is_empty() { Err(Fault::field(field, "is required")) } else { Ok(value) }
+    if value.is_empty() {
+        return Err(Fault::field(field, "is required"));
+    }
+    if value.contains('\0') {
+        return Err(Fault::field(field, "must not contain control characters"));
+    }
+    Ok(value)
 }
 
 /// Checks a required text's length in characters, and that it has no control characters.
@@ -91,6 +99,7 @@ mod tests {
     #[test]
     fn bad_fields_are_named() {
         assert_eq!(required("a", "  ").unwrap_err().fields[0].0, "a");
+        assert!(required("a", "a\0b").is_err());
         assert_eq!(text("a", " né ", 2), Ok("né"));
         assert!(text("a", "née", 2).is_err());
         assert!(text("a", "n\u{7}e", 9).is_err());

@@ -5,13 +5,16 @@ mod boundaries;
 mod callbacks;
 mod cloud_life;
 mod contract;
+mod disk_full;
 mod documented_day;
+mod kills;
 mod outages;
 mod paging;
 mod prices;
 mod refusals;
 mod requests;
 mod roles;
+mod traces;
 
 /// Makes two tests of each `async fn body(engine: Engine) -> anyhow::Result<()>`: one on each engine.
 #[macro_export]

@@ -242,7 +242,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         amount: Some(Money { currency_code: "CNY".to_owned(), minor_units: 5_000 }),
         channel: billing::RechargeChannel::BankTransfer.into(),
     };
-    let other = other!(recharge, |m| m.amount = None);
+    let other = other!(recharge, |m| m.amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 6_000 }));
     let answer = repeat(system, seen, "/tandem.billing.v1.WalletService/CreateRecharge", &recharge, &other).await?;
     let recharge = billing::CreateRechargeResponse::decode(answer)?.recharge.context("recharge")?;
     let confirm = billing::ConfirmRechargeRequest {
@@ -274,7 +274,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         settlement_method: SettlementMethod::BillingCenter.into(),
         purchase: None,
     };
-    let other = other!(bind, |m| m.payer = None);
+    let other = other!(bind, |m| m.payer = Some(billing::bind_workspace_request::Payer::NewAccount(new_account("other"))));
     repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
 
     let deliver = billing::DeliverUsageRequest {

@@ -73,7 +73,9 @@ pub struct Account {
 /// Whether a username is 3–32 of `[A-Za-z0-9_.-]`, starting with a letter (D19).
 pub fn is_username(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    (3..=32).contains(&text.len()) && text.bytes().all(good) && text.starts_with(|c: char| c.is_ascii_alphabetic())
+    (3..=32).contains(&text.len())
+        && text.bytes().all(good)
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Whether a text is 5–20 digits with an optional leading `+`.
@@ -85,15 +87,24 @@ pub fn is_phone(text: &str) -> bool {
 /// Whether a text can be an email address: something, one `@`, a name with a dot or an address literal's host; at most
 /// 254 characters, no blanks. The mailed code proves the rest.
 pub fn is_email(text: &str) -> bool {
-    let visible = text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | ',' | ';' | '"' | '\\'));
+    let visible =
+        text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | ',' | ';' | '"' | '\\'));
     let Some((local, host)) = text.split_once('@') else { return false };
     let labels = host.split('.');
     let label = |l: &str| {
-        !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !l.starts_with('-') && !l.ends_with('-')
+        !l.is_empty()
+            && l.len() <= 63
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
     };
     let local_good = (1..=64).contains(&local.len()) && !local.starts_with('.') && !local.ends_with('.');
-    visible && text.len() <= EMAIL_MAX && local_good && !local.contains("..") && host.contains('.') && labels.clone().all(label)
+    visible
+        && text.len() <= EMAIL_MAX
+        && local_good
+        && !local.contains("..")
+        && host.contains('.')
+        && labels.clone().all(label)
 }
 
 /// The form in which addresses are compared: without regard to case (`domain.md` 2.2).
@@ -116,7 +127,9 @@ mod tests {
         assert!(is_phone("+8613800000000") && is_phone("12345"));
         assert!(!is_phone("1234") && !is_phone("+12 345") && !is_phone("++12345"));
         assert!(is_email("Li.Wei+x@mail.example.com"));
-        for bad in ["", "a", "a@b", "@b.c", "a@b.c d", "a@@b.c", "a@.c", "a@b..c", "a@b.c\n", ".a@b.c", "a<b@c.d"] {
+        for bad in
+            ["", "a", "a@b", "@b.c", "a@b.c d", "a@@b.c", "a@.c", "a@b..c", "a@b.c\n", ".a@b.c", "a<b@c.d"]
+        {
             assert!(!is_email(bad), "{bad:?}");
         }
         assert!(!is_email(&format!("{}@{}.com", "a".repeat(64), "b".repeat(250))));

@@ -167,7 +167,11 @@ mod tests {
     #[test]
     fn free_retention_may_be_chosen_for_every_item_that_has_one() {
         for item in Item::ALL.iter().filter(|item| item.by_retention()) {
-            assert!(item.retention_choices().contains(&super::super::retention::FREE_DAYS), "{}", item.name());
+            assert!(
+                item.retention_choices().contains(&super::super::retention::FREE_DAYS),
+                "{}",
+                item.name()
+            );
         }
     }
 

@@ -107,7 +107,10 @@ mod tests {
                     }
                     assert_eq!(may_manage(acting).is_err(), change == Err(MemberError::NotAdministrator));
                 }
-                assert!(remove(acting, member, false).is_ok() == (may_manage(acting).is_ok() && member != Role::Owner));
+                assert!(
+                    remove(acting, member, false).is_ok()
+                        == (may_manage(acting).is_ok() && member != Role::Owner)
+                );
             }
         }
         assert_eq!(set_role(Role::Administrator, Role::Standard, Role::Owner), Err(MemberError::NotOwner));

@@ -140,7 +140,8 @@ pub fn check(point: RawPoint, facts: &WorkspaceFacts, window: Window) -> Result<
 
 fn measure(item: Item, number: i32) -> Result<Measure, Refusal> {
     let measure = Measure::from_number(number).ok_or(Refusal::field("measure: must be a measure"))?;
-    let has_it = measure == Measure::Own || item.second_measure().is_some_and(|second| second.measure == measure);
+    let has_it =
+        measure == Measure::Own || item.second_measure().is_some_and(|second| second.measure == measure);
     if has_it { Ok(measure) } else { Err(Refusal::field("measure: the item has no such measure")) }
 }
 

@@ -75,10 +75,11 @@ impl fmt::Display for UsageDay {
 impl FromStr for UsageDay {
     type Err = NotADay;
     fn from_str(text: &str) -> Result<UsageDay, NotADay> {
-        let shaped = text.len() == 10 && text.bytes().enumerate().all(|(i, b)| match i {
-            4 | 7 => b == b'-',
-            _ => b.is_ascii_digit(),
-        });
+        let shaped = text.len() == 10
+            && text.bytes().enumerate().all(|(i, b)| match i {
+                4 | 7 => b == b'-',
+                _ => b.is_ascii_digit(),
+            });
         if !shaped {
             return Err(NotADay);
         }
@@ -89,7 +90,8 @@ impl FromStr for UsageDay {
 /// Whether an instant is the first of an hour on the zone's clocks.
 pub fn is_whole_hour(instant: Timestamp, zone: &TimeZone) -> bool {
     let offset = i64::from(zone.to_offset(instant).seconds()) * 1_000_000;
-    (instant.as_microsecond() + offset).rem_euclid(HOUR_MICROS) == 0 && instant.subsec_nanosecond() % 1_000 == 0
+    (instant.as_microsecond() + offset).rem_euclid(HOUR_MICROS) == 0
+        && instant.subsec_nanosecond() % 1_000 == 0
 }
 
 /// The start of the hour that holds an instant, on the zone's clocks.

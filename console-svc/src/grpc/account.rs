@@ -18,10 +18,13 @@ use tandem_service_kit::{password, validate, verification};
 use tonic::{Request, Response, Status};
 
 use super::convert;
+use crate::domain::account::EMAIL_MAX;
 use crate::ops::send_code::{Purpose, address_key};
 use crate::ops::{Context, change_password, sign_in};
 use crate::store;
 
+/// Longest code of a site.
+const SITE_CHARS_MAX: usize = 16;
 const CHANGE_PASSWORD: &str = "/tandem.console.v1.AccountService/ChangePassword";
 
 /// The service.
@@ -42,7 +45,10 @@ fn not_found() -> Fault {
 
 #[tonic::async_trait]
 impl AccountService for Accounts {
-    async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<GetAccountResponse>, Status> {
+    async fn get_account(
+        &self,
+        request: Request<GetAccountRequest>,
+    ) -> Result<Response<GetAccountResponse>, Status> {
         let id = validate::parse("console_account_id", &request.into_inner().console_account_id)?;
         let account = store::account::find(&self.context.db.read, &id).await?.ok_or(not_found())?;
         Ok(Response::new(GetAccountResponse { account: Some(account.into()) }))
@@ -53,15 +59,16 @@ impl AccountService for Accounts {
         request: Request<LookUpAccountRequest>,
     ) -> Result<Response<LookUpAccountResponse>, Status> {
         let request = request.into_inner();
-        let site = validate::required("site", &request.site)?;
-        let email = validate::required("email", &request.email)?;
-        let account = store::account::find_by_email(&self.context.db.read, site, email).await?.ok_or(not_found())?;
+        let site = validate::text("site", &request.site, SITE_CHARS_MAX)?;
+        let email = validate::text("email", &request.email, EMAIL_MAX)?;
+        let account =
+            store::account::find_by_email(&self.context.db.read, site, email).await?.ok_or(not_found())?;
         Ok(Response::new(LookUpAccountResponse { account: Some(account.into()) }))
     }
 
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         let request = request.into_inner();
-        let site = validate::required("site", &request.site)?;
+        let site = validate::text("site", &request.site, SITE_CHARS_MAX)?;
         let email = convert::email(&request.email)?;
         validate::required("password", &request.password)?;
         // An unknown site is told like a wrong password: it costs the same and tells nothing.
@@ -97,7 +104,10 @@ impl AccountService for Accounts {
         }
     }
 
-    async fn list_sites(&self, request: Request<ListSitesRequest>) -> Result<Response<ListSitesResponse>, Status> {
+    async fn list_sites(
+        &self,
+        request: Request<ListSitesRequest>,
+    ) -> Result<Response<ListSitesResponse>, Status> {
         let request = request.into_inner();
         let page = Page::from_request(request.page_size, &request.page_token, 1)
             .map_err(|error| Fault::field("page_token", error.to_string()))?;

@@ -28,7 +28,11 @@ const WORKSPACE_NAME_MAX: usize = 64;
 /// Reads an email address.
 pub(super) fn email(value: &str) -> Result<String, Fault> {
     let value = validate::required("email", value)?;
-    if is_email(value) { Ok(value.to_owned()) } else { Err(Fault::field("email", "must be an email address")) }
+    if is_email(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(Fault::field("email", "must be an email address"))
+    }
 }
 
 /// Reads a language.
@@ -60,13 +64,21 @@ pub(super) fn day(field: &str, value: &str) -> Result<UsageDay, Fault> {
 pub(super) fn company(message: Option<common::Company>) -> Result<Company, Fault> {
     let message = message.ok_or_else(|| Fault::field("company", "is required"))?;
     let optional = |field: &str, value: &str, max: usize| {
-        if value.trim().is_empty() { Ok(String::new()) } else { validate::text(field, value, max).map(str::to_owned) }
+        if value.trim().is_empty() {
+            Ok(String::new())
+        } else {
+            validate::text(field, value, max).map(str::to_owned)
+        }
     };
     Ok(Company {
         name: validate::text("company.name", &message.name, COMPANY_NAME_MAX)?.to_owned(),
         industry: optional("company.industry", &message.industry, COMPANY_PART_MAX)?,
         region: optional("company.region", &message.region, COMPANY_PART_MAX)?,
-        description: optional("company.description", &message.description.replace(['\r', '\n', '\t'], " "), COMPANY_TEXT_MAX)?,
+        description: optional(
+            "company.description",
+            &message.description.replace(['\r', '\n', '\t'], " "),
+            COMPANY_TEXT_MAX,
+        )?,
     })
 }
 
@@ -123,7 +135,10 @@ pub(super) fn workspace((workspace, copy): (Workspace, StandingCopy)) -> console
         lock_time: copy.lock_at.map(to_message),
         owner_account_id: workspace.owner.into(),
         retention: retention
-            .map(|(item, days)| console::ItemRetention { item: i32::from(item.number()), days: i32::from(days) })
+            .map(|(item, days)| console::ItemRetention {
+                item: i32::from(item.number()),
+                days: i32::from(days),
+            })
             .collect(),
         charge_start_time: workspace.charge_start_at.map(to_message),
         create_time: Some(to_message(workspace.created_at)),
@@ -198,8 +213,12 @@ pub(super) fn terms(field: &str, terms: &console::CommercialActivation) -> Resul
     };
     match (method, &terms.purchase) {
         (SettlementMethod::BillingCenter, None) => Ok(()),
-        (SettlementMethod::BillingCenter, Some(_)) => fail("purchase", "must be absent for the Billing Center"),
+        (SettlementMethod::BillingCenter, Some(_)) => {
+            fail("purchase", "must be absent for the Billing Center")
+        }
         (_, None) => fail("purchase", "is required for a cloud"),
-        (_, Some(Purchase::PurchaseIds(_) | Purchase::LandingTicket(_) | Purchase::CloudAccountId(_))) => Ok(()),
+        (_, Some(Purchase::PurchaseIds(_) | Purchase::LandingTicket(_) | Purchase::CloudAccountId(_))) => {
+            Ok(())
+        }
     }
 }

@@ -83,7 +83,8 @@ impl RegistrationService for Registration {
         }
         let (now, address) = (self.context.now(), address_key(&filled.site, &filled.email));
         // Checked on its own first, so that a wrong try counts although the call is refused.
-        verification::check(&self.context.db, Purpose::Register.name(), &address, &filled.email_code, now).await?;
+        verification::check(&self.context.db, Purpose::Register.name(), &address, &filled.email_code, now)
+            .await?;
         filled.password_hash = password::hash(SecretString::from(request.password)).await?;
         match open(&self.context.db, key).await? {
             Open::Answered(answer) => Ok(Response::new(answer)),
@@ -106,7 +107,8 @@ impl RegistrationService for Registration {
         let name = convert::workspace_name(&request.workspace_name)?;
         let language = convert::language(request.language)?;
         let activation = request.activation.clone();
-        let activation = activation.ok_or_else(|| Fault::field("activation", "must be free or commercial"))?;
+        let activation =
+            activation.ok_or_else(|| Fault::field("activation", "must be free or commercial"))?;
         if !request.agreements_accepted {
             return Err(Fault::new(Reason::AgreementMissing).into());
         }
@@ -116,7 +118,8 @@ impl RegistrationService for Registration {
                 return match open(&self.context.db, key).await? {
                     Open::Answered(answer) => Ok(Response::new(answer)),
                     Open::Fresh(call) => {
-                        let made = activate_free::run(&call.tx, &self.context, &owner, name, language, now).await?;
+                        let made =
+                            activate_free::run(&call.tx, &self.context, &owner, name, language, now).await?;
                         Ok(Response::new(call.finish(made.into(), now).await?))
                     }
                 };

@@ -20,8 +20,12 @@ impl From<RetentionError> for Fault {
     fn from(error: RetentionError) -> Fault {
         match error {
             RetentionError::Fixed => Fault::new(Reason::RetentionFixed),
-            RetentionError::NotByRetention => Fault::field("item", "must be an item that is priced by retention"),
-            RetentionError::NoSuchChoice => Fault::field("retention_days", "must be one of the item's choices"),
+            RetentionError::NotByRetention => {
+                Fault::field("item", "must be an item that is priced by retention")
+            }
+            RetentionError::NoSuchChoice => {
+                Fault::field("retention_days", "must be one of the item's choices")
+            }
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use tandem_proto::console::v1::usage_service_server::UsageService;
 use tandem_proto::console::v1::{
-    CloseUsageDayRequest, CloseUsageDayResponse, DailyUsage, GetQuotaRequest, GetQuotaResponse, GetUsageSummaryRequest,
-    GetUsageSummaryResponse, ItemQuota, ItemUsage, ListUsageRequest, ListUsageResponse, RecordUsageRequest,
-    RecordUsageResponse, RecordUsageStreamRequest, RecordUsageStreamResponse,
+    CloseUsageDayRequest, CloseUsageDayResponse, DailyUsage, GetQuotaRequest, GetQuotaResponse,
+    GetUsageSummaryRequest, GetUsageSummaryResponse, ItemQuota, ItemUsage, ListUsageRequest,
+    ListUsageResponse, RecordUsageRequest, RecordUsageResponse, RecordUsageStreamRequest,
+    RecordUsageStreamResponse,
 };
 use tandem_proto::ids::WorkspaceId;
 use tandem_service_kit::db::StoreError;
@@ -103,12 +104,18 @@ impl UsageService for Usage {
         Ok(Response::new(GetUsageSummaryResponse { today: today.to_string(), items: items.collect() }))
     }
 
-    async fn list_usage(&self, request: Request<ListUsageRequest>) -> Result<Response<ListUsageResponse>, Status> {
+    async fn list_usage(
+        &self,
+        request: Request<ListUsageRequest>,
+    ) -> Result<Response<ListUsageResponse>, Status> {
         let request = request.into_inner();
-        let days = (convert::day("start_day", &request.start_day)?, convert::day("end_day", &request.end_day)?);
+        let days =
+            (convert::day("start_day", &request.start_day)?, convert::day("end_day", &request.end_day)?);
         let page = page(request.page_size, &request.page_token, 4)?;
         let after = match page.after.as_slice() {
-            [day, item, retention, sub_key] => Some(after(&request.workspace_id, [day, item, retention, sub_key])?),
+            [day, item, retention, sub_key] => {
+                Some(after(&request.workspace_id, [day, item, retention, sub_key])?)
+            }
             _ => None,
         };
         let workspace = self.visible(&request.workspace_id, &request.acting_account_id).await?;
@@ -125,7 +132,10 @@ impl UsageService for Usage {
         Ok(Response::new(ListUsageResponse { usage, next_page_token }))
     }
 
-    async fn get_quota(&self, request: Request<GetQuotaRequest>) -> Result<Response<GetQuotaResponse>, Status> {
+    async fn get_quota(
+        &self,
+        request: Request<GetQuotaRequest>,
+    ) -> Result<Response<GetQuotaResponse>, Status> {
         let request = request.into_inner();
         let workspace = self.visible(&request.workspace_id, &request.acting_account_id).await?;
         let quotas = get_quota::run(&self.context, &workspace, self.context.now()).await?;
@@ -206,7 +216,8 @@ fn daily(total: Total) -> Result<DailyUsage, StoreError> {
 }
 
 fn after(workspace: &str, [day, item, retention, sub_key]: [&String; 4]) -> Result<TotalKey, Fault> {
-    let bad = || Fault::field("page_token", "must be the `next_page_token` of the previous response, unchanged");
+    let bad =
+        || Fault::field("page_token", "must be the `next_page_token` of the previous response, unchanged");
     Ok(TotalKey {
         workspace_id: workspace.to_owned(),
         usage_day: day.parse().map_err(|_| bad())?,

@@ -3,9 +3,9 @@
 use tandem_proto::console::v1::workspace_service_server::WorkspaceService;
 use tandem_proto::console::v1::{
     AddMemberRequest, AddMemberResponse, GetWorkspaceRequest, GetWorkspaceResponse, ListMembersRequest,
-    ListMembersResponse, ListWorkspacesRequest, ListWorkspacesResponse, RemoveMemberRequest, RemoveMemberResponse,
-    SetMemberRoleRequest, SetMemberRoleResponse, SetRetentionRequest, SetRetentionResponse, UpgradeWorkspaceRequest,
-    UpgradeWorkspaceResponse,
+    ListMembersResponse, ListWorkspacesRequest, ListWorkspacesResponse, RemoveMemberRequest,
+    RemoveMemberResponse, SetMemberRoleRequest, SetMemberRoleResponse, SetRetentionRequest,
+    SetRetentionResponse, UpgradeWorkspaceRequest, UpgradeWorkspaceResponse,
 };
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
@@ -62,7 +62,8 @@ impl WorkspaceService for Workspaces {
         request: Request<GetWorkspaceRequest>,
     ) -> Result<Response<GetWorkspaceResponse>, Status> {
         let request = request.into_inner();
-        let (id, acting) = (workspace_id(&request.workspace_id)?, optional_acting(&request.acting_account_id)?);
+        let (id, acting) =
+            (workspace_id(&request.workspace_id)?, optional_acting(&request.acting_account_id)?);
         let db = &self.context.db.read;
         let workspace = access::visible(db, &id, acting.as_ref()).await?;
         let standing = store::workspace::standing(db, &id).await?;
@@ -109,14 +110,18 @@ impl WorkspaceService for Workspaces {
         match open(&self.context.db, key).await? {
             Open::Answered(answer) => Ok(Response::new(answer)),
             Open::Fresh(call) => {
-                let changed = set_retention::run(&call.tx, &workspace, &acting, item, request.retention_days).await?;
+                let changed =
+                    set_retention::run(&call.tx, &workspace, &acting, item, request.retention_days).await?;
                 let answer = SetRetentionResponse { workspace: Some(convert::workspace(changed)) };
                 Ok(Response::new(call.finish(answer, now).await?))
             }
         }
     }
 
-    async fn add_member(&self, request: Request<AddMemberRequest>) -> Result<Response<AddMemberResponse>, Status> {
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<AddMemberResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let key = RequestKey::new(&caller, ADD_MEMBER, &request.request_id, &request)?;
@@ -124,7 +129,11 @@ impl WorkspaceService for Workspaces {
         let account = validate::parse("console_account_id", &request.console_account_id)?;
         let role = convert::role(request.role)?;
         if role == Role::Owner {
-            return Err(Fault::field("role", "must not be the owner's; use SetMemberRole to hand ownership over").into());
+            return Err(Fault::field(
+                "role",
+                "must not be the owner's; use SetMemberRole to hand ownership over",
+            )
+            .into());
         }
         let now = self.context.now();
         match open(&self.context.db, key).await? {

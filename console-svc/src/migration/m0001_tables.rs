@@ -144,7 +144,8 @@ impl MigrationTrait for Tables {
         let postgres = manager.get_database_backend() == DbBackend::Postgres;
         let (bytes, key) = if postgres { ("BYTEA", "TEXT COLLATE \"C\"") } else { ("BLOB", "TEXT") };
         for table in TABLES {
-            let text = table.replace(" BYTES ", &format!(" {bytes} ")).replace(" KEY NOT", &format!(" {key} NOT"));
+            let text =
+                table.replace(" BYTES ", &format!(" {bytes} ")).replace(" KEY NOT", &format!(" {key} NOT"));
             manager.get_connection().execute_unprepared(&text).await?;
         }
         Ok(())

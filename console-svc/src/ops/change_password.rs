@@ -11,7 +11,13 @@ use crate::domain::account::Account;
 use crate::store;
 
 /// Uses the code up and replaces the password. Fails with `CODE_INVALID`.
-pub async fn run(tx: &Tx, account: &Account, code: &str, password_hash: &str, now: Timestamp) -> Result<(), Fault> {
+pub async fn run(
+    tx: &Tx,
+    account: &Account,
+    code: &str,
+    password_hash: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let address = address_key(&account.site, &account.email);
     verification::redeem(tx, Purpose::ChangePassword.name(), &address, code, now).await?;
     if store::account::set_password(tx, &account.id, password_hash).await? {

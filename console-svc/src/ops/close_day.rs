@@ -102,7 +102,9 @@ async fn close(context: &Context, site: &Site, day: UsageDay, record: bool) -> R
 /// Whatever keeps Billing from answering is one thing to the caller.
 fn away(fault: Fault) -> Fault {
     match fault.reason {
-        Reason::StorageUnavailable | Reason::Overloaded | Reason::Conflict => Fault::new(Reason::PeerUnavailable),
+        Reason::StorageUnavailable | Reason::Overloaded | Reason::Conflict => {
+            Fault::new(Reason::PeerUnavailable)
+        }
         _ => fault,
     }
 }

@@ -49,8 +49,11 @@ pub async fn some(context: &Context, site: Option<(&str, UsageDay)>) -> Result<u
         let never = refused.reason == Reason::DayTooOld.name();
         let retry_at = (!never).then(|| after(now, RETRY_REFUSED));
         tracing::error!(
-            workspace.id = total.key.workspace_id, usage_day = total.key.usage_day, item = total.key.item.name(),
-            reason = refused.reason, "Billing refused a daily quantity; it is kept"
+            workspace.id = total.key.workspace_id,
+            usage_day = total.key.usage_day,
+            item = total.key.item.name(),
+            reason = refused.reason,
+            "Billing refused a daily quantity; it is kept"
         );
         context.meters.delivered.add(1, &[KeyValue::new("outcome", refused.reason.clone())]);
         *result = Some(Refused { reason: &refused.reason, retry_at });

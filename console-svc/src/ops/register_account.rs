@@ -47,5 +47,9 @@ pub async fn run(tx: &Tx, registration: Registration, now: Timestamp) -> Result<
         stage: Stage::Registered,
         created_at: now,
     };
-    if store::account::insert(tx, &account).await? { Ok(account) } else { Err(Fault::new(Reason::EmailTaken)) }
+    if store::account::insert(tx, &account).await? {
+        Ok(account)
+    } else {
+        Err(Fault::new(Reason::EmailTaken))
+    }
 }

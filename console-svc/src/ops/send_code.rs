@@ -52,7 +52,9 @@ pub async fn run(
     let site = context.site(site)?;
     let address = address_key(&site.code, email);
     let code = verification::issue(tx, purpose.name(), &address, now).await?;
-    if purpose == Purpose::ChangePassword && store::account::find_by_email(tx, &site.code, email).await?.is_none() {
+    if purpose == Purpose::ChangePassword
+        && store::account::find_by_email(tx, &site.code, email).await?.is_none()
+    {
         return Ok(());
     }
     let (subject, text) = content(&context.mail.brand_name, purpose, code.digits(), language);

@@ -13,7 +13,12 @@ use crate::store::{account, sign_in};
 ///
 /// Every try is counted as failed before the password is looked at, and forgotten when it was right. An unknown account
 /// costs the same work. Fails with `SIGN_IN_FAILED`, and `TOO_MANY_TRIES` after ten failures within an hour.
-pub async fn run(context: &Context, site: &str, email: &str, password: SecretString) -> Result<Account, Fault> {
+pub async fn run(
+    context: &Context,
+    site: &str,
+    email: &str,
+    password: SecretString,
+) -> Result<Account, Fault> {
     let key = email_key(email);
     if !sign_in::begin(&context.db, site, &key, context.now()).await? {
         return Err(Fault::new(Reason::TooManyTries));

@@ -36,7 +36,10 @@ pub async fn insert(tx: &impl ConnectionTrait, account: &Account) -> Result<bool
 }
 
 /// The account of an id.
-pub async fn find(db: &impl ConnectionTrait, account: &ConsoleAccountId) -> Result<Option<Account>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    account: &ConsoleAccountId,
+) -> Result<Option<Account>, StoreError> {
     Entity::find_by_id(account.as_str()).one(db).await?.map(from_row).transpose()
 }
 

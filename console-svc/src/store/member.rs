@@ -1,7 +1,10 @@
 //! Members of workspaces.
 
 use sea_orm::sea_query::{ExprTrait as _, OnConflict};
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
+};
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
 use tandem_service_kit::db::StoreError;

@@ -66,8 +66,11 @@ pub async fn due(
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<PendingActivation>, StoreError> {
-    let text = format!("SELECT {COLUMNS} FROM {TABLE} WHERE next_attempt_at <= ? ORDER BY next_attempt_at LIMIT {limit}");
-    let rows = db.query_all_raw(statement(db.get_database_backend(), &text, [now.as_microsecond().into()])).await?;
+    let text = format!(
+        "SELECT {COLUMNS} FROM {TABLE} WHERE next_attempt_at <= ? ORDER BY next_attempt_at LIMIT {limit}"
+    );
+    let rows =
+        db.query_all_raw(statement(db.get_database_backend(), &text, [now.as_microsecond().into()])).await?;
     rows.iter().map(from_row).collect()
 }
 

@@ -36,7 +36,8 @@ pub async fn record(
 
 /// When the first workspace of a site began to be charged; `None` when none is.
 pub async fn first_charge(db: &impl ConnectionTrait, site: &str) -> Result<Option<Timestamp>, StoreError> {
-    let text = "SELECT MIN(charge_start_at) AS first FROM workspace WHERE site = ? AND charge_start_at IS NOT NULL";
+    let text =
+        "SELECT MIN(charge_start_at) AS first FROM workspace WHERE site = ? AND charge_start_at IS NOT NULL";
     let row = db.query_one_raw(statement(db.get_database_backend(), text, [site.into()])).await?;
     let Some(row) = row else { return Ok(None) };
     let first: Option<i64> = get(&row, "workspace", "first")?;

@@ -51,7 +51,11 @@ const UPSERT_POSTGRES: &str = "WITH point AS (\
  ) \
  SELECT array_agg(place) FILTER (WHERE fresh) AS fresh, array_agg(place) FILTER (WHERE NOT fresh) AS changed FROM point";
 
-async fn upsert_postgres(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Result<Vec<Effect>, StoreError> {
+async fn upsert_postgres(
+    tx: &Tx,
+    points: &[(&PointKey, i64)],
+    token: &str,
+) -> Result<Vec<Effect>, StoreError> {
     let texts = |of: fn(&PointKey) -> &str| {
         let values = points.iter().map(|(key, _)| Value::from(of(key))).collect();
         Value::Array(ArrayType::String, Some(Box::new(values)))
@@ -129,9 +133,8 @@ async fn upsert_sqlite(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Res
         let place = usize::try_from(get::<i64>(&row, TABLE, "place")?).ok();
         let old: i64 = get(&row, TABLE, "quantity")?;
         let corrupt = StoreError::Corrupt { table: TABLE, column: "place" };
-        let (slot, (_, new)) = place
-            .and_then(|place| effects.get_mut(place).zip(points.get(place)))
-            .ok_or(corrupt)?;
+        let (slot, (_, new)) =
+            place.and_then(|place| effects.get_mut(place).zip(points.get(place))).ok_or(corrupt)?;
         *slot = if old == *new { Effect::Same } else { Effect::Replaced };
     }
     let text = format!(
@@ -198,14 +201,16 @@ pub async fn of_days(tx: &Tx, days: &[(Arc<str>, i32)]) -> Result<Vec<(PointKey,
          FROM {} JOIN usage_point p ON p.workspace_id = asked.workspace_id AND p.usage_day = asked.usage_day",
         asked.sql
     );
-    let known: HashMap<&str, &Arc<str>> = days.iter().map(|(workspace, _)| (&**workspace, workspace)).collect();
+    let known: HashMap<&str, &Arc<str>> =
+        days.iter().map(|(workspace, _)| (&**workspace, workspace)).collect();
     let rows = tx.query_all_raw(statement(backend, &text, asked.values)).await?;
     rows.iter().map(|row| point_from(row, &known)).collect()
 }
 
 fn point_from(row: &QueryResult, known: &HashMap<&str, &Arc<str>>) -> Result<(PointKey, i64), StoreError> {
     let workspace_id: String = get(row, TABLE, "workspace_id")?;
-    let workspace_id = known.get(workspace_id.as_str()).map_or_else(|| workspace_id.clone().into(), |id| Arc::clone(id));
+    let workspace_id =
+        known.get(workspace_id.as_str()).map_or_else(|| workspace_id.clone().into(), |id| Arc::clone(id));
     let key = PointKey {
         workspace_id,
         usage_day: get(row, TABLE, "usage_day")?,

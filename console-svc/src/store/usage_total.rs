@@ -192,7 +192,15 @@ pub async fn save(tx: &Tx, totals: &[(TotalKey, Quantity, bool)]) -> Result<(), 
     let mut rows = keyed(&[("quantity", Kind::Int), ("step", Kind::Int)]);
     for (key, quantity, charged) in totals {
         let [workspace, day, item, retention, sub_key] = key_values(key);
-        rows.push([workspace, day, item, retention, sub_key, quantity.hundredths.into(), i64::from(*charged).into()]);
+        rows.push([
+            workspace,
+            day,
+            item,
+            retention,
+            sub_key,
+            quantity.hundredths.into(),
+            i64::from(*charged).into(),
+        ]);
     }
     let relation = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(
@@ -212,7 +220,8 @@ pub async fn save(tx: &Tx, totals: &[(TotalKey, Quantity, bool)]) -> Result<(), 
 
 /// Removes exactly these marks: a change that came later has its own.
 pub async fn unmark(tx: &Tx, marks: &Marks) -> Result<(), StoreError> {
-    let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Text)]);
+    let mut rows =
+        Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Text)]);
     for mark in &marks.marks {
         rows.push([mark.workspace_id.as_str().into(), mark.usage_day.into(), mark.token.as_str().into()]);
     }
@@ -275,7 +284,17 @@ pub async fn settle(tx: &Tx, results: &[(&Total, Option<Refused<'_>>)]) -> Resul
         let reason: Option<String> = refused.map(|refused| refused.reason.to_owned());
         let retry_at = refused.and_then(|refused| refused.retry_at).map(Timestamp::as_microsecond);
         let (revision, retry_at) = (total.revision.into(), Value::BigInt(retry_at));
-        rows.push([workspace, day, item, retention, sub_key, revision, taken.into(), Value::from(reason), retry_at]);
+        rows.push([
+            workspace,
+            day,
+            item,
+            retention,
+            sub_key,
+            revision,
+            taken.into(),
+            Value::from(reason),
+            retry_at,
+        ]);
     }
     if rows.is_empty() {
         return Ok(());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QueryResult, QuerySelect as _, Set, Value,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QueryResult,
+    QuerySelect as _, Set, Value,
 };
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
@@ -32,12 +33,18 @@ pub async fn insert(tx: &impl ConnectionTrait, workspace: &Workspace) -> Result<
 }
 
 /// The workspace of an id.
-pub async fn find(db: &impl ConnectionTrait, workspace: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+pub async fn find(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+) -> Result<Option<Workspace>, StoreError> {
     Entity::find_by_id(workspace.as_str()).one(db).await?.map(from_row).transpose()
 }
 
 /// The workspace of an id, locked until the transaction ends.
-pub async fn lock(tx: &impl ConnectionTrait, workspace: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+) -> Result<Option<Workspace>, StoreError> {
     let mut wanted = Entity::find_by_id(workspace.as_str());
     if tx.get_database_backend() == DbBackend::Postgres {
         wanted = wanted.lock(sea_orm::sea_query::LockType::NoKeyUpdate);
@@ -65,14 +72,22 @@ pub async fn list_of_member(
         page.limit()
     );
     let after = page.after.first().cloned().unwrap_or_default();
-    let rows = db.query_all_raw(statement(db.get_database_backend(), &text, [account.as_str().into(), after.into()]));
+    let rows = db.query_all_raw(statement(
+        db.get_database_backend(),
+        &text,
+        [account.as_str().into(), after.into()],
+    ));
     rows.await?.iter().map(|row| Ok((from_result(row)?, standing_from(row)?))).collect()
 }
 
 /// What Billing last said of a workspace.
-pub async fn standing(db: &impl ConnectionTrait, workspace: &WorkspaceId) -> Result<StandingCopy, StoreError> {
+pub async fn standing(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+) -> Result<StandingCopy, StoreError> {
     let text = "SELECT standing, lock_at, settlement_method FROM workspace_standing WHERE workspace_id = ?";
-    let row = db.query_one_raw(statement(db.get_database_backend(), text, [workspace.as_str().into()])).await?;
+    let row =
+        db.query_one_raw(statement(db.get_database_backend(), text, [workspace.as_str().into()])).await?;
     row.map_or(Ok(StandingCopy::UNBOUND), |row| standing_from(&row))
 }
 
@@ -88,7 +103,10 @@ pub struct StandingChange {
 }
 
 /// Takes changes over; of each workspace the greatest revision stays.
-pub async fn apply_standings(tx: &impl ConnectionTrait, changes: &[StandingChange]) -> Result<(), StoreError> {
+pub async fn apply_standings(
+    tx: &impl ConnectionTrait,
+    changes: &[StandingChange],
+) -> Result<(), StoreError> {
     // One statement may touch a row once only, so of each workspace the newest change is taken.
     let mut newest: HashMap<&str, &StandingChange> = HashMap::new();
     for change in changes {
@@ -145,7 +163,8 @@ pub async fn facts(
     ids.iter().for_each(|id| rows.push([Value::from(*id)]));
     let backend = db.get_database_backend();
     let asked = rows.relation(backend, "asked", 1)?;
-    let lock = if locked && backend == DbBackend::Postgres { "ORDER BY w.id FOR NO KEY UPDATE OF w" } else { "" };
+    let lock =
+        if locked && backend == DbBackend::Postgres { "ORDER BY w.id FOR NO KEY UPDATE OF w" } else { "" };
     let text = format!(
         "SELECT w.id, w.site, w.plan, w.retention, s.standing, s.lock_at, s.settlement_method \
          FROM {} JOIN workspace w ON w.id = asked.id LEFT JOIN workspace_standing s ON s.workspace_id = w.id {lock}",
@@ -176,7 +195,9 @@ pub async fn facts(
 
 fn standing_from(row: &QueryResult) -> Result<StandingCopy, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: STANDING, column };
-    let Some(standing) = get::<Option<i32>>(row, STANDING, "standing")? else { return Ok(StandingCopy::UNBOUND) };
+    let Some(standing) = get::<Option<i32>>(row, STANDING, "standing")? else {
+        return Ok(StandingCopy::UNBOUND);
+    };
     let lock_at: Option<i64> = get(row, STANDING, "lock_at")?;
     let method: Option<i32> = get(row, STANDING, "settlement_method")?;
     Ok(StandingCopy {

@@ -16,7 +16,11 @@ const CLOSE_EVERY: Duration = Duration::from_secs(5);
 /// How long a replica keeps a job without renewing: longer than a round takes.
 const HOLD_SECS: u32 = 60;
 
-pub(super) fn spawn_delivery(context: &Context, holder: &str, shutdown: &CancellationToken) -> JoinHandle<()> {
+pub(super) fn spawn_delivery(
+    context: &Context,
+    holder: &str,
+    shutdown: &CancellationToken,
+) -> JoinHandle<()> {
     let (context, holder) = (context.clone(), holder.to_owned());
     let (clock, every) = (context.clock.clone(), context.usage.deliver_every());
     spawn_loop("deliver-usage", clock, every, None, shutdown.clone(), move || {

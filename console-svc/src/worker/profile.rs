@@ -25,7 +25,8 @@ impl Handler for ProfileHandler {
         let profile = WorkspaceProfile::decode(message.payload.as_slice())
             .map_err(|_| Failure::Refused("the stored profile cannot be read".to_owned()))?;
         // The message's id is the same at every try; an older revision changes nothing at Billing.
-        let request = UpdateWorkspaceProfileRequest { request_id: message.id.clone(), workspace: Some(profile) };
+        let request =
+            UpdateWorkspaceProfileRequest { request_id: message.id.clone(), workspace: Some(profile) };
         match BindingServiceClient::new(self.billing.clone()).update_workspace_profile(request).await {
             Ok(_) => Ok(()),
             Err(status) => {

@@ -64,7 +64,11 @@ async fn free_needs_billing_only_for_an_account_beside_it() {
         let answer = h.activate(&owner, free).await.unwrap();
         assert!(answer.billing_account_id.starts_with("bac_"));
         assert_eq!(h.billing.state.lock().unwrap().accounts.len(), 1);
-        let list = console::ListWorkspacesRequest { console_account_id: owner, page_size: 1, page_token: String::new() };
+        let list = console::ListWorkspacesRequest {
+            console_account_id: owner,
+            page_size: 1,
+            page_token: String::new(),
+        };
         let page = h.workspaces().list_workspaces(list.clone()).await.unwrap().into_inner();
         assert_eq!(page.workspaces[0].id, workspace.id);
         let list = console::ListWorkspacesRequest { page_token: page.next_page_token, ..list };
@@ -79,7 +83,8 @@ async fn a_refusal_passes_through_unchanged_and_leaves_the_account_alone() {
     for engine in ENGINES {
         let h = Harness::start(engine).await;
         let account = h.account("cn1", "wang").await;
-        let refusals = [Reason::PurchaseNotFound, Reason::UsernameTaken, Reason::CodeInvalid, Reason::VendorUnavailable];
+        let refusals =
+            [Reason::PurchaseNotFound, Reason::UsernameTaken, Reason::CodeInvalid, Reason::VendorUnavailable];
         let request = activation_request(&account.id, Activation::Commercial(terms()));
         for refusal in refusals {
             h.billing.set_mood(Mood::Refuses(refusal));
@@ -108,18 +113,37 @@ async fn fields_are_checked_before_anything_is_recorded() {
             ..good.clone()
         };
         let cases = [
-            (console::ActivateWorkspaceRequest { agreements_accepted: false, ..good.clone() }, Reason::AgreementMissing),
-            (console::ActivateWorkspaceRequest { workspace_name: String::new(), ..good.clone() }, Reason::InvalidField),
-            (console::ActivateWorkspaceRequest { workspace_name: "x".repeat(65), ..good.clone() }, Reason::InvalidField),
+            (
+                console::ActivateWorkspaceRequest { agreements_accepted: false, ..good.clone() },
+                Reason::AgreementMissing,
+            ),
+            (
+                console::ActivateWorkspaceRequest { workspace_name: String::new(), ..good.clone() },
+                Reason::InvalidField,
+            ),
+            (
+                console::ActivateWorkspaceRequest { workspace_name: "x".repeat(65), ..good.clone() },
+                Reason::InvalidField,
+            ),
             (console::ActivateWorkspaceRequest { language: 0, ..good.clone() }, Reason::InvalidField),
             (console::ActivateWorkspaceRequest { activation: None, ..good.clone() }, Reason::InvalidField),
             (with(console::CommercialActivation { payer: None, ..terms() }), Reason::InvalidField),
             (with(console::CommercialActivation { settlement_method: 0, ..terms() }), Reason::InvalidField),
             (with(console::CommercialActivation { settlement_method: 2, ..terms() }), Reason::InvalidField),
-            (console::ActivateWorkspaceRequest { console_account_id: format!("cac_{}", "0".repeat(32)), ..good.clone() }, Reason::ObjectNotFound),
+            (
+                console::ActivateWorkspaceRequest {
+                    console_account_id: format!("cac_{}", "0".repeat(32)),
+                    ..good.clone()
+                },
+                Reason::ObjectNotFound,
+            ),
         ];
         for (request, expected) in cases {
-            assert_eq!(reason(h.registration().activate_workspace(request.clone()).await), expected, "{request:?}");
+            assert_eq!(
+                reason(h.registration().activate_workspace(request.clone()).await),
+                expected,
+                "{request:?}"
+            );
         }
         assert_eq!(h.count("pending_activation").await, 0);
         h.stop().await;
@@ -134,9 +158,13 @@ async fn an_open_outcome_is_settled_by_a_repetition_and_bound_once() {
             let account = h.account("cn1", "wang").await;
             let request = activation_request(&account.id, Activation::Commercial(terms()));
             h.billing.set_mood(mood);
-            assert_eq!(reason(h.registration().activate_workspace(request.clone()).await), Reason::PeerUnavailable);
+            assert_eq!(
+                reason(h.registration().activate_workspace(request.clone()).await),
+                Reason::PeerUnavailable
+            );
             assert_eq!(h.count("workspace").await, 0);
-            let other = console::ActivateWorkspaceRequest { workspace_name: "Other".into(), ..request.clone() };
+            let other =
+                console::ActivateWorkspaceRequest { workspace_name: "Other".into(), ..request.clone() };
             assert_eq!(reason(h.registration().activate_workspace(other).await), Reason::RequestIdReused);
             h.billing.set_mood(Mood::Fine);
             let answer = h.registration().activate_workspace(request.clone()).await.unwrap().into_inner();
@@ -156,7 +184,10 @@ async fn an_open_outcome_is_settled_by_the_worker_also_after_a_restart() {
         let account = h.account("cn1", "wang").await;
         let request = activation_request(&account.id, Activation::Commercial(terms()));
         h.billing.set_mood(Mood::LosesAnswers);
-        assert_eq!(reason(h.registration().activate_workspace(request.clone()).await), Reason::PeerUnavailable);
+        assert_eq!(
+            reason(h.registration().activate_workspace(request.clone()).await),
+            Reason::PeerUnavailable
+        );
         let h = h.restart().await;
         assert_eq!(h.count("workspace").await, 0);
         h.billing.set_mood(Mood::Fine);
@@ -222,7 +253,11 @@ async fn an_upgrade_is_the_owners_and_for_ever() {
     for engine in ENGINES {
         let h = Harness::start(engine).await;
         let free = h.free("cn1", "wang").await;
-        h.record(vec![point(&free.id, "2026-03-01T09:00:00Z", 2, 500), point(&free.id, "2026-03-01T10:00:00Z", 2, 70)]).await;
+        h.record(vec![
+            point(&free.id, "2026-03-01T09:00:00Z", 2, 500),
+            point(&free.id, "2026-03-01T10:00:00Z", 2, 70),
+        ])
+        .await;
         let other = h.account("cn1", "zhao").await;
         let request = console::UpgradeWorkspaceRequest {
             request_id: request_id(),
@@ -242,7 +277,11 @@ async fn an_upgrade_is_the_owners_and_for_ever() {
         let request = console::UpgradeWorkspaceRequest { request_id: request_id(), ..request };
         assert_eq!(reason(h.workspaces().upgrade_workspace(request.clone()).await), Reason::NotOwner);
         let owner = free.owner_account_id.clone();
-        let request = console::UpgradeWorkspaceRequest { request_id: request_id(), acting_account_id: owner, ..request };
+        let request = console::UpgradeWorkspaceRequest {
+            request_id: request_id(),
+            acting_account_id: owner,
+            ..request
+        };
         h.billing.set_mood(Mood::Refuses(Reason::RegionMismatch));
         assert_eq!(reason(h.workspaces().upgrade_workspace(request.clone()).await), Reason::RegionMismatch);
         assert_eq!(h.workspace(&free.id).await.plan, 1);

@@ -15,8 +15,8 @@ use tandem_service_kit::fault::Fault;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status};
 
 /// How it behaves.
@@ -273,7 +273,8 @@ impl UsageService for FakeBilling {
                 }
                 answer.taken_count += 1;
                 state.delivered_days.push(usage.usage_day.clone());
-                let key = (usage.workspace_id, usage.usage_day, usage.item, usage.retention_days, usage.sub_key);
+                let key =
+                    (usage.workspace_id, usage.usage_day, usage.item, usage.retention_days, usage.sub_key);
                 let kept = state.usage.entry(key).or_default();
                 *kept = (*kept).max((usage.revision, usage.quantity_hundredths));
             }
@@ -314,7 +315,8 @@ impl EventService for FakeBilling {
         let state = Arc::clone(&self.state);
         let news = WatchStream::new(self.feed.subscribe()).map(move |_| {
             let state = state.lock().unwrap();
-            let events: Vec<_> = state.events.iter().filter(|event| event.position > after).cloned().collect();
+            let events: Vec<_> =
+                state.events.iter().filter(|event| event.position > after).cloned().collect();
             after = events.last().map_or(after, |event| event.position);
             Ok(billing::StreamEventsResponse { events })
         });

@@ -59,7 +59,8 @@ async fn what_billing_refuses_is_kept_and_tried_again() {
         let w = h.commercial("cn1", "wang").await.id;
         h.billing.state.lock().unwrap().refuse_usage = Some(Reason::WorkspaceNotBound);
         h.record(vec![point(&w, TEN, 2, 1)]).await;
-        eventually(async || h.count("usage_total WHERE refused_reason = 'WORKSPACE_NOT_BOUND'").await == 1).await;
+        eventually(async || h.count("usage_total WHERE refused_reason = 'WORKSPACE_NOT_BOUND'").await == 1)
+            .await;
         h.billing.state.lock().unwrap().refuse_usage = None;
         h.clock.advance_by(jiff::SignedDuration::from_secs(601));
         h.billing_has(|state| state.usage.len() == 1).await;
@@ -74,13 +75,22 @@ async fn an_operator_closes_a_day_once_everything_of_it_is_delivered() {
         let h = Harness::start(engine).await;
         let w = h.commercial("cn1", "wang").await.id;
         h.record(vec![point(&w, TEN, 2, 1)]).await;
-        assert_eq!(reason(h.operator().close_usage_day(close("cn1", "2026-03-01")).await), Reason::DayNotOver);
-        assert_eq!(reason(h.operator().close_usage_day(close("xx1", "2026-02-28")).await), Reason::SiteNotFound);
+        assert_eq!(
+            reason(h.operator().close_usage_day(close("cn1", "2026-03-01")).await),
+            Reason::DayNotOver
+        );
+        assert_eq!(
+            reason(h.operator().close_usage_day(close("xx1", "2026-02-28")).await),
+            Reason::SiteNotFound
+        );
         // Over in Shanghai, and within the grace in which the worker would still wait.
         h.billing.set_mood(Mood::Away);
         h.advance_to("2026-03-01T16:05:00Z");
         h.record(vec![point(&w, "2026-03-01T15:00:00Z", 2, 5)]).await;
-        assert_eq!(reason(h.operator().close_usage_day(close("cn1", "2026-03-01")).await), Reason::PeerUnavailable);
+        assert_eq!(
+            reason(h.operator().close_usage_day(close("cn1", "2026-03-01")).await),
+            Reason::PeerUnavailable
+        );
         h.billing.set_mood(Mood::Fine);
         let request = close("cn1", "2026-03-01");
         let answer = h.operator().close_usage_day(request.clone()).await.unwrap().into_inner();
@@ -123,7 +133,11 @@ async fn a_clock_that_jumps_closes_every_day_once_and_in_order_also_over_a_resta
         h.billing.set_mood(Mood::Fine);
         eventually(async || closed(&h, "us1") == expected("us1", 5..=12)).await;
         eventually(async || closed(&h, "cn1") == expected("cn1", 5..=13)).await;
-        assert_eq!(h.billing.state.lock().unwrap().closed.len(), 8 + 9, "no other site has anything to close");
+        assert_eq!(
+            h.billing.state.lock().unwrap().closed.len(),
+            8 + 9,
+            "no other site has anything to close"
+        );
         h.stop().await;
     }
 }
@@ -141,7 +155,10 @@ async fn days_are_delivered_oldest_first() {
         eventually(async || h.count("usage_dirty").await == 0).await;
         h.billing.set_mood(Mood::Fine);
         h.billing_has(|state| state.usage.len() == 3).await;
-        assert_eq!(h.billing.state.lock().unwrap().delivered_days, ["2026-03-05", "2026-03-06", "2026-03-07"]);
+        assert_eq!(
+            h.billing.state.lock().unwrap().delivered_days,
+            ["2026-03-05", "2026-03-06", "2026-03-07"]
+        );
         h.stop().await;
     }
 }
@@ -173,7 +190,8 @@ async fn the_feed_decides_whether_a_workspace_takes_points() {
         assert_eq!(answer.refused[0].reason, "WORKSPACE_DISSOLVED");
         // After a restart the feed goes on where it was left.
         let h = h.restart().await;
-        h.billing.say(&w, WorkspaceChanged { revision: 6, settlement_method: 1, standing: 1, lock_time: None });
+        h.billing
+            .say(&w, WorkspaceChanged { revision: 6, settlement_method: 1, standing: 1, lock_time: None });
         eventually(async || h.workspace(&w).await.standing == 1).await;
         h.stop().await;
     }

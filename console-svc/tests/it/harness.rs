@@ -73,12 +73,14 @@ impl Drop for TestDatabase {
 }
 
 fn admin_url() -> String {
-    std::env::var("TANDEM_TEST_POSTGRES").unwrap_or_else(|_| "postgres://root@127.0.0.1:5432/postgres".to_owned())
+    std::env::var("TANDEM_TEST_POSTGRES")
+        .unwrap_or_else(|_| "postgres://root@127.0.0.1:5432/postgres".to_owned())
 }
 
 async fn admin(text: String) {
     use sqlx::Connection as _;
-    let mut connection = sqlx::PgConnection::connect(&admin_url()).await.expect("PostgreSQL is needed for this test");
+    let mut connection =
+        sqlx::PgConnection::connect(&admin_url()).await.expect("PostgreSQL is needed for this test");
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
 }
 
@@ -95,7 +97,8 @@ impl Harness {
             Engine::Postgres => {
                 let name = format!("console_{}", fresh_uuid().simple());
                 admin(format!("CREATE DATABASE {name}")).await;
-                let (base, _) = admin_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+                let (base, _) =
+                    admin_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
                 (format!("{base}/{name}"), Some(TestDatabase(name)))
             }
         };
@@ -107,7 +110,8 @@ impl Harness {
             mail.display().to_string(),
         );
         let config: Config =
-            load_from(tandem_console::config::DEFAULTS, Some(("test".to_owned(), &text)), "NONE", []).unwrap();
+            load_from(tandem_console::config::DEFAULTS, Some(("test".to_owned(), &text)), "NONE", [])
+                .unwrap();
         let clock = Arc::new(TestClock::frozen(now.parse().unwrap()));
         Harness::run(billing, clock, config, folder, database).await
     }
@@ -140,7 +144,20 @@ impl Harness {
         let token = stop.clone();
         let running = tokio::spawn(async move { app.run(token).await.unwrap() });
         let mail = config.mail.directory.clone();
-        Harness { billing, clock, context, mail, portal, source, operator, config, stop, running, folder, database }
+        Harness {
+            billing,
+            clock,
+            context,
+            mail,
+            portal,
+            source,
+            operator,
+            config,
+            stop,
+            running,
+            folder,
+            database,
+        }
     }
 
     /// Stops the process and starts it again on the same database.
@@ -183,7 +200,12 @@ impl Harness {
     }
 
     /// Asks for a code and takes it from the mail.
-    pub(crate) async fn code(&self, purpose: console::VerificationPurpose, site: &str, email: &str) -> String {
+    pub(crate) async fn code(
+        &self,
+        purpose: console::VerificationPurpose,
+        site: &str,
+        email: &str,
+    ) -> String {
         let request = console::SendVerificationCodeRequest {
             request_id: request_id(),
             purpose: purpose.into(),

@@ -9,7 +9,13 @@ const OWNER: i32 = 1;
 const ADMINISTRATOR: i32 = 2;
 const STANDARD: i32 = 3;
 
-async fn add(h: &Harness, w: &str, acting: &str, account: &str, role: i32) -> Result<console::Member, tonic::Status> {
+async fn add(
+    h: &Harness,
+    w: &str,
+    acting: &str,
+    account: &str,
+    role: i32,
+) -> Result<console::Member, tonic::Status> {
     let request = console::AddMemberRequest {
         request_id: request_id(),
         workspace_id: w.into(),
@@ -20,7 +26,13 @@ async fn add(h: &Harness, w: &str, acting: &str, account: &str, role: i32) -> Re
     h.workspaces().add_member(request).await.map(|answer| answer.into_inner().member.unwrap())
 }
 
-async fn set(h: &Harness, w: &str, acting: &str, account: &str, role: i32) -> Result<console::Member, tonic::Status> {
+async fn set(
+    h: &Harness,
+    w: &str,
+    acting: &str,
+    account: &str,
+    role: i32,
+) -> Result<console::Member, tonic::Status> {
     let request = console::SetMemberRoleRequest {
         request_id: request_id(),
         workspace_id: w.into(),
@@ -65,7 +77,10 @@ async fn members_come_change_and_go_as_their_roles_allow() {
         assert_eq!(new.role, OWNER);
         assert_eq!(h.workspace(w).await.owner_account_id, zhao.id);
         // Billing learns the new owner's address.
-        h.billing_has(|state| state.profiles.last().is_some_and(|p| p.owner_email == zhao.email && p.revision == 2)).await;
+        h.billing_has(|state| {
+            state.profiles.last().is_some_and(|p| p.owner_email == zhao.email && p.revision == 2)
+        })
+        .await;
         let list = console::ListMembersRequest {
             workspace_id: w.into(),
             acting_account_id: qian.id.clone(),
@@ -75,9 +90,12 @@ async fn members_come_change_and_go_as_their_roles_allow() {
         let first = h.workspaces().list_members(list.clone()).await.unwrap().into_inner();
         let next = console::ListMembersRequest { page_token: first.next_page_token, ..list.clone() };
         let second = h.workspaces().list_members(next).await.unwrap().into_inner();
-        let roles: Vec<_> = first.members.into_iter().chain(second.members).map(|m| (m.console_account_id, m.role)).collect();
+        let roles: Vec<_> =
+            first.members.into_iter().chain(second.members).map(|m| (m.console_account_id, m.role)).collect();
         assert_eq!(roles.len(), 3);
-        assert!(roles.contains(&(owner.to_owned(), ADMINISTRATOR)) && roles.contains(&(zhao.id.clone(), OWNER)));
+        assert!(
+            roles.contains(&(owner.to_owned(), ADMINISTRATOR)) && roles.contains(&(zhao.id.clone(), OWNER))
+        );
 
         remove(&h, w, &qian.id, &qian.id).await.unwrap();
         assert_eq!(reason(remove(&h, w, &zhao.id, &qian.id).await), Reason::ObjectNotFound);

@@ -39,11 +39,11 @@ async fn every_point_of_a_mixed_batch_has_its_outcome() {
         let unknown = format!("wks_{}", "0".repeat(32));
         let answer = h
             .record(vec![
-                point(&w, TEN, 2, 5),                              // there already
-                point(&w, TEN, 12, 8),                             // another quantity
-                point(&w, "2026-03-01T09:00:00Z", 2, 1),           // new
-                point(&w, "2026-03-01T09:00:00Z", 2, 1),           // the same in this batch
-                point(&w, "2026-03-01T09:00:00Z", 2, 2),           // replaced in this batch
+                point(&w, TEN, 2, 5),                    // there already
+                point(&w, TEN, 12, 8),                   // another quantity
+                point(&w, "2026-03-01T09:00:00Z", 2, 1), // new
+                point(&w, "2026-03-01T09:00:00Z", 2, 1), // the same in this batch
+                point(&w, "2026-03-01T09:00:00Z", 2, 2), // replaced in this batch
                 point(&unknown, TEN, 2, 1),
                 point(&w, "2026-02-20T10:00:00Z", 2, 1),
                 point(&w, "2026-03-01T12:00:00Z", 2, 1),
@@ -53,14 +53,20 @@ async fn every_point_of_a_mixed_batch_has_its_outcome() {
             ])
             .await;
         let expected = [
-            Duplicate, Replaced, Accepted, Duplicate, Replaced, Refused, Refused, Refused, Refused, Refused, Refused,
+            Duplicate, Replaced, Accepted, Duplicate, Replaced, Refused, Refused, Refused, Refused, Refused,
+            Refused,
         ];
         assert_eq!(outcomes(&answer), expected);
         assert_eq!(counts(&answer), [1, 2, 2, 6]);
-        let refused: Vec<_> = answer.refused.iter().map(|point| (point.index, point.reason.as_str())).collect();
+        let refused: Vec<_> =
+            answer.refused.iter().map(|point| (point.index, point.reason.as_str())).collect();
         let expected = [
-            (5, "OBJECT_NOT_FOUND"), (6, "HOUR_OUT_OF_RANGE"), (7, "HOUR_OUT_OF_RANGE"), (8, "INVALID_FIELD"),
-            (9, "INVALID_FIELD"), (10, "INVALID_FIELD"),
+            (5, "OBJECT_NOT_FOUND"),
+            (6, "HOUR_OUT_OF_RANGE"),
+            (7, "HOUR_OUT_OF_RANGE"),
+            (8, "INVALID_FIELD"),
+            (9, "INVALID_FIELD"),
+            (10, "INVALID_FIELD"),
         ];
         assert_eq!(refused, expected);
         assert!(answer.refused.iter().all(|point| !point.message.is_empty()));
@@ -84,7 +90,10 @@ async fn a_repetition_has_the_same_answer_and_no_effect() {
         assert_eq!(reason(h.record_as("batch 1", vec![point(&w, TEN, 2, 7)]).await), Reason::RequestIdReused);
         assert_eq!(reason(h.record_as("batch 2", Vec::new()).await), Reason::InvalidField);
         assert_eq!(reason(h.record_as("", vec![point(&w, TEN, 2, 7)]).await), Reason::InvalidField);
-        assert_eq!(reason(h.record_as("batch 3", vec![point(&w, TEN, 2, 7); 5_001]).await), Reason::InvalidField);
+        assert_eq!(
+            reason(h.record_as("batch 3", vec![point(&w, TEN, 2, 7); 5_001]).await),
+            Reason::InvalidField
+        );
         h.stop().await;
     }
 }
@@ -102,7 +111,8 @@ async fn many_callers_at_once_are_answered_each_for_itself() {
             if twin == 1 && number % 10 == 0 {
                 point.quantity += 1;
             }
-            let request = console::RecordUsageRequest { request_id: format!("call {number}"), points: vec![point] };
+            let request =
+                console::RecordUsageRequest { request_id: format!("call {number}"), points: vec![point] };
             let mut counter = h.counter();
             async move { (number, counter.record_usage(request).await) }
         });
@@ -154,7 +164,9 @@ async fn shuffled_and_doubled_points_come_to_the_same() {
         h2.record(points(&c)).await;
         let mut shuffled = points(&d);
         // A fixed shuffle; a third comes twice, in other batches.
-        shuffled.sort_by_key(|point| (point.item * 7 + i32::try_from(point.hour_start_time.unwrap().seconds / 3600).unwrap() * 31) % 17);
+        shuffled.sort_by_key(|point| {
+            (point.item * 7 + i32::try_from(point.hour_start_time.unwrap().seconds / 3600).unwrap() * 31) % 17
+        });
         let third = shuffled.iter().step_by(3).cloned().collect::<Vec<_>>();
         for batch in shuffled.chunks(11) {
             h2.record(batch.to_vec()).await;
@@ -163,7 +175,10 @@ async fn shuffled_and_doubled_points_come_to_the_same() {
         assert_eq!(counts(&answer), [0, i32::try_from(third.len()).unwrap(), 0, 0]);
         assert_eq!(day(&h2, &c).await, day(&h2, &d).await);
         // Hours before five o'clock UTC belong to the day before in New York.
-        assert_eq!(day(&h2, &c).await, [(1, 600_000), (2, 500_000), (7, 3_050), (1, 600_000), (2, 1_900_000), (7, 11_590)]);
+        assert_eq!(
+            day(&h2, &c).await,
+            [(1, 600_000), (2, 500_000), (7, 3_050), (1, 600_000), (2, 1_900_000), (7, 11_590)]
+        );
         let _ = b;
         h2.stop().await;
         h.stop().await;
@@ -180,7 +195,7 @@ async fn free_points_are_held_to_the_quota_and_start_anew_at_midnight() {
                 point(&w, "2026-03-01T08:00:00Z", 8, 50),
                 point(&w, "2026-03-01T09:00:00Z", 8, 50), // crosses 60: counted whole
                 point(&w, TEN, 8, 1),
-                point(&w, TEN, 13, 1), // not available
+                point(&w, TEN, 13, 1),                    // not available
                 point(&w, "2026-03-01T09:00:00Z", 8, 50), // a repetition adds nothing
                 console::UsagePoint { retention_days: 14, ..point(&w, TEN, 2, 1) },
             ])
@@ -201,7 +216,11 @@ async fn free_points_are_held_to_the_quota_and_start_anew_at_midnight() {
         let quotas = h.usage().get_quota(request).await.unwrap().into_inner().quotas;
         assert_eq!(quotas.iter().find(|quota| quota.item == 8).unwrap().used, 1);
         // Nothing of it ever leaves.
-        let close = console::CloseUsageDayRequest { request_id: request_id(), site: "cn1".into(), usage_day: "2026-03-01".into() };
+        let close = console::CloseUsageDayRequest {
+            request_id: request_id(),
+            site: "cn1".into(),
+            usage_day: "2026-03-01".into(),
+        };
         h.operator().close_usage_day(close).await.unwrap();
         assert!(h.billing.state.lock().unwrap().usage.is_empty());
         h.stop().await;
@@ -218,7 +237,9 @@ async fn a_quota_holds_against_callers_at_the_same_time() {
             let mut counter = h.counter();
             let point = console::UsagePoint { sub_key: format!("s{number}"), ..point(&w, TEN, 8, 25) };
             let request = console::RecordUsageRequest { request_id: request_id(), points: vec![point] };
-            calls.spawn(async move { counter.record_usage(request).await.unwrap().into_inner().accepted_count });
+            calls.spawn(
+                async move { counter.record_usage(request).await.unwrap().into_inner().accepted_count },
+            );
         }
         let accepted: i32 = calls.join_all().await.into_iter().sum();
         assert_eq!(accepted, 3, "the third point crosses 60");
@@ -275,9 +296,14 @@ async fn retention_comes_from_the_point_or_the_workspace() {
             retention_days: 60,
         };
         h.record(vec![point(&w, TEN, 2, 1)]).await;
-        let changed = h.workspaces().set_retention(set.clone()).await.unwrap().into_inner().workspace.unwrap();
+        let changed =
+            h.workspaces().set_retention(set.clone()).await.unwrap().into_inner().workspace.unwrap();
         assert!(changed.retention.contains(&console::ItemRetention { item: 2, days: 60 }));
-        h.record(vec![point(&w, TEN, 2, 2), console::UsagePoint { retention_days: 3, ..point(&w, TEN, 2, 4) }]).await;
+        h.record(vec![
+            point(&w, TEN, 2, 2),
+            console::UsagePoint { retention_days: 3, ..point(&w, TEN, 2, 4) },
+        ])
+        .await;
         let request = console::ListUsageRequest {
             workspace_id: w.clone(),
             start_day: "2026-03-01".into(),
@@ -289,7 +315,8 @@ async fn retention_comes_from_the_point_or_the_workspace() {
         let next = console::ListUsageRequest { page_token: first.next_page_token, ..request };
         let second = h.usage().list_usage(next).await.unwrap().into_inner();
         let all: Vec<_> = first.usage.into_iter().chain(second.usage).collect();
-        let found: Vec<_> = all.iter().map(|usage| (usage.retention_days, usage.quantity_hundredths)).collect();
+        let found: Vec<_> =
+            all.iter().map(|usage| (usage.retention_days, usage.quantity_hundredths)).collect();
         assert_eq!(found, [(3, 400), (14, 100), (60, 200)]);
         assert_eq!(second.next_page_token, "");
         let bad = console::SetRetentionRequest { request_id: request_id(), retention_days: 8, ..set.clone() };
@@ -320,7 +347,10 @@ async fn a_summary_shows_today_yesterday_and_the_month() {
         let summary = h.usage().get_usage_summary(request).await.unwrap().into_inner();
         assert_eq!(summary.today, "2026-03-03");
         let [logs] = summary.items.as_slice() else { panic!("{summary:?}") };
-        assert_eq!((logs.today_hundredths, logs.yesterday_hundredths, logs.month_hundredths), (10_000, 1_000, 1_100));
+        assert_eq!(
+            (logs.today_hundredths, logs.yesterday_hundredths, logs.month_hundredths),
+            (10_000, 1_000, 1_100)
+        );
         h.stop().await;
     }
 }

@@ -18,10 +18,12 @@ async fn an_account_is_registered_once_and_found_again() {
         let mut registration = h.registration();
         assert_eq!(reason(registration.register_account(request.clone()).await), Reason::InvalidField);
         let request = console::RegisterAccountRequest { username: "li.wei".into(), ..request };
-        let account = registration.register_account(request.clone()).await.unwrap().into_inner().account.unwrap();
+        let account =
+            registration.register_account(request.clone()).await.unwrap().into_inner().account.unwrap();
         assert_eq!((account.email.as_str(), account.stage), (EMAIL, 1));
         // The same call again is the same account, although the code is used up.
-        let again = registration.register_account(request.clone()).await.unwrap().into_inner().account.unwrap();
+        let again =
+            registration.register_account(request.clone()).await.unwrap().into_inner().account.unwrap();
         assert_eq!(again, account);
         let other = console::RegisterAccountRequest { username: "other".into(), ..request };
         assert_eq!(reason(registration.register_account(other).await), Reason::RequestIdReused);
@@ -31,7 +33,14 @@ async fn an_account_is_registered_once_and_found_again() {
         let elsewhere = console::LookUpAccountRequest { site: "cn2".into(), email: EMAIL.into() };
         assert_eq!(reason(h.accounts().look_up_account(elsewhere).await), Reason::ObjectNotFound);
         // The mail left as one file, with the brand's name.
-        eventually(async || std::fs::read_dir(&h.mail).unwrap().filter(|e| !e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).count() == 1).await;
+        eventually(async || {
+            std::fs::read_dir(&h.mail)
+                .unwrap()
+                .filter(|e| !e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
+                .count()
+                == 1
+        })
+        .await;
         h.stop().await;
     }
 }
@@ -46,12 +55,24 @@ async fn each_refusal_has_its_own_reason_and_leaves_nothing() {
         let wrong = if code == "000000" { "000001" } else { "000000" };
         let fresh = || request_id();
         let cases = [
-            (console::RegisterAccountRequest { email_code: wrong.into(), ..good.clone() }, Reason::CodeInvalid),
-            (console::RegisterAccountRequest { agreements_accepted: false, ..good.clone() }, Reason::AgreementMissing),
+            (
+                console::RegisterAccountRequest { email_code: wrong.into(), ..good.clone() },
+                Reason::CodeInvalid,
+            ),
+            (
+                console::RegisterAccountRequest { agreements_accepted: false, ..good.clone() },
+                Reason::AgreementMissing,
+            ),
             (console::RegisterAccountRequest { site: "xx1".into(), ..good.clone() }, Reason::SiteNotFound),
             (console::RegisterAccountRequest { site: "cn2".into(), ..good.clone() }, Reason::CodeInvalid),
-            (console::RegisterAccountRequest { email: "other@mail.example.com".into(), ..good.clone() }, Reason::CodeInvalid),
-            (console::RegisterAccountRequest { password: "weak".into(), ..good.clone() }, Reason::InvalidField),
+            (
+                console::RegisterAccountRequest { email: "other@mail.example.com".into(), ..good.clone() },
+                Reason::CodeInvalid,
+            ),
+            (
+                console::RegisterAccountRequest { password: "weak".into(), ..good.clone() },
+                Reason::InvalidField,
+            ),
             (console::RegisterAccountRequest { phone: "x".into(), ..good.clone() }, Reason::InvalidField),
             (console::RegisterAccountRequest { company: None, ..good.clone() }, Reason::InvalidField),
         ];
@@ -115,7 +136,11 @@ async fn passwords_can_be_tried_ten_times_an_hour_and_changed_by_code() {
         assert_eq!(reason(sign_in(PASSWORD).await), Reason::SignInFailed);
         sign_in("Another-Horse-2").await.unwrap();
         // An unknown address costs the same and is told the same.
-        let unknown = console::SignInRequest { site: "cn1".into(), email: "no@mail.example.com".into(), password: "x".into() };
+        let unknown = console::SignInRequest {
+            site: "cn1".into(),
+            email: "no@mail.example.com".into(),
+            password: "x".into(),
+        };
         assert_eq!(reason(h.accounts().sign_in(unknown).await), Reason::SignInFailed);
         h.stop().await;
     }

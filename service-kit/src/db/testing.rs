@@ -3,9 +3,9 @@
 
 use std::ops::Deref;
 
+use sea_orm_migration::MigrationTrait;
 #[cfg(test)]
 use secrecy::SecretString;
-use sea_orm_migration::MigrationTrait;
 use sqlx::{Connection as _, Executor as _};
 
 #[cfg(test)]
@@ -35,7 +35,10 @@ impl Drop for TestDatabase {
         let Some((server, name)) = self.drop.take() else { return };
         // A runtime of its own, because the test's may be single-threaded and busy with this very drop.
         let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a database for a test");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a database for a test");
             runtime.block_on(async {
                 let mut connection = sqlx::PgConnection::connect(&server).await?;
                 let text = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
@@ -85,7 +88,10 @@ pub async fn postgres_with(name: &str, steps: Steps) -> TestDatabase {
         .unwrap_or_else(|_| "postgres://root@127.0.0.1:5432/postgres".to_owned());
     let name = format!("kit_{name}_{}", fresh_uuid().simple());
     let mut connection = sqlx::PgConnection::connect(&server).await.expect("a database for a test");
-    connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database for a test");
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .expect("a database for a test");
     let (base, query) =
         server.split_once('?').map_or((server.as_str(), None), |(base, query)| (base, Some(query)));
     let base = base.rsplit_once('/').expect("a database for a test").0;

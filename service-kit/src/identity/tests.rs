@@ -137,3 +137,15 @@ fn role_names_are_those_of_the_schema() {
         assert_eq!(role_from_name(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn a_remembered_token_still_expires() {
+    let (signer, verifier) = pair();
+    let token = signer.token(&["billing"], Role::Console, 60, now());
+    let later = |secs| now() + jiff::SignedDuration::from_secs(secs);
+    assert!(verifier.verify_at(&token, now()).is_ok());
+    assert!(verifier.verify_at(&token, later(60)).is_ok());
+    assert_eq!(verifier.verify_at(&token, later(60 + SKEW_SECS)).unwrap_err(), TokenError::Times);
+    // A changed token is another token.
+    assert!(verifier.verify_at(&format!("{token}A"), now()).is_err());
+}

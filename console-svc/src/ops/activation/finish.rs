@@ -20,7 +20,8 @@ use crate::domain::member::{Member, Role};
 use crate::domain::retention::Retention;
 use crate::domain::usage_day::UsageDay;
 use crate::domain::workspace::{
-    Language, Plan, SettlementMethod, Standing, StandingCopy, Workspace, charge_start_of_new, charge_start_of_upgrade,
+    Language, Plan, SettlementMethod, Standing, StandingCopy, Workspace, charge_start_of_new,
+    charge_start_of_upgrade,
 };
 use crate::ops::set_member_role::PROFILE_TOPIC;
 use crate::store::pending_activation::{self, PendingActivation};
@@ -38,7 +39,11 @@ pub(super) fn key_of(pending: &PendingActivation) -> Result<RequestKey, Fault> {
 }
 
 /// Settles a request that Billing consented to. Whoever comes second gets the first one's answer.
-pub(super) async fn settle<R>(context: &Context, pending: &PendingActivation, consent: Consent) -> Result<R, Fault>
+pub(super) async fn settle<R>(
+    context: &Context,
+    pending: &PendingActivation,
+    consent: Consent,
+) -> Result<R, Fault>
 where
     R: Message + Default + From<Activated>,
 {
@@ -134,8 +139,10 @@ async fn upgrade(
     store::workspace::save(tx, &workspace).await?;
     // The Free part of today is no longer part of what is charged, nor shown (`domain.md` 3.5).
     let first_day = UsageDay::of(now, &site.zone).number();
-    usage_point::remark_from(tx, workspace.id.as_str(), first_day, &fresh_uuid().simple().to_string()).await?;
-    let told = billing::BindWorkspaceRequest::decode(pending.peer_request.as_slice()).map_err(|_| corrupt())?;
+    usage_point::remark_from(tx, workspace.id.as_str(), first_day, &fresh_uuid().simple().to_string())
+        .await?;
+    let told =
+        billing::BindWorkspaceRequest::decode(pending.peer_request.as_slice()).map_err(|_| corrupt())?;
     if told.workspace.is_none_or(|told| told.revision < workspace.profile_revision) {
         tell_profile(tx, context, &workspace, now).await?;
     }
@@ -144,8 +151,14 @@ async fn upgrade(
 }
 
 /// Tells Billing a profile that changed while the upgrade was under way.
-async fn tell_profile(tx: &Tx, context: &Context, workspace: &Workspace, now: Timestamp) -> Result<(), Fault> {
-    let owner = store::account::find(tx, &workspace.owner).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+async fn tell_profile(
+    tx: &Tx,
+    context: &Context,
+    workspace: &Workspace,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let owner =
+        store::account::find(tx, &workspace.owner).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
     let message = Outgoing {
         topic: PROFILE_TOPIC,
         aggregate_id: workspace.id.to_string(),

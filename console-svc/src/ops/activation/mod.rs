@@ -113,7 +113,8 @@ where
 
 /// The record of this very request. Fails with `REQUEST_ID_REUSED` when it was recorded with another body.
 async fn find(context: &Context, key: &RequestKey) -> Result<Option<PendingActivation>, Fault> {
-    let found = pending_activation::find(&context.db.write, key.principal(), key.method(), key.request_id()).await?;
+    let found =
+        pending_activation::find(&context.db.write, key.principal(), key.method(), key.request_id()).await?;
     let Some(pending) = found else { return Ok(None) };
     if finish::key_of(&pending)?.digest() == key.digest() {
         Ok(Some(pending))
@@ -151,7 +152,8 @@ where
                 workspace.id = %pending.workspace_id, attempts = pending.attempts, code = ?status.code(), reason,
                 "the outcome of an activation at Billing is open; it will be tried again"
             );
-            let counted = PendingActivation { attempts: pending.attempts.saturating_add(1), ..pending.clone() };
+            let counted =
+                PendingActivation { attempts: pending.attempts.saturating_add(1), ..pending.clone() };
             let next = lease::after(context.now(), lease::backoff(counted.attempts));
             pending_activation::postpone(&context.db.write, &counted, next, Some(reason)).await?;
             context.resume.notify_one();
@@ -175,7 +177,8 @@ struct Consent {
 }
 
 async fn call(context: &Context, pending: &PendingActivation) -> Result<Consent, Status> {
-    let corrupt = |_| Status::from(StoreError::Corrupt { table: "pending_activation", column: "peer_request" });
+    let corrupt =
+        |_| Status::from(StoreError::Corrupt { table: "pending_activation", column: "peer_request" });
     let bytes = pending.peer_request.as_slice();
     if Asked::decode(pending)?.account_only() {
         let request = billing::CreateAccountRequest::decode(bytes).map_err(corrupt)?;
@@ -223,13 +226,20 @@ mod tests {
 
     #[test]
     fn only_a_refusal_by_the_rules_is_final() {
-        for status in [Status::unavailable("x"), Status::deadline_exceeded("x"), Status::cancelled("x"), Status::unknown("x")] {
+        for status in [
+            Status::unavailable("x"),
+            Status::deadline_exceeded("x"),
+            Status::cancelled("x"),
+            Status::unknown("x"),
+        ] {
             assert!(is_open(&status), "{status}");
         }
         for reason in [Reason::Conflict, Reason::Overloaded, Reason::Internal, Reason::TokenInvalid] {
             assert!(is_open(&Fault::new(reason).into()), "{}", reason.name());
         }
-        for reason in [Reason::CodeInvalid, Reason::UsernameTaken, Reason::PurchaseNotFound, Reason::VendorUnavailable] {
+        for reason in
+            [Reason::CodeInvalid, Reason::UsernameTaken, Reason::PurchaseNotFound, Reason::VendorUnavailable]
+        {
             assert!(!is_open(&Fault::new(reason).into()), "{}", reason.name());
         }
     }

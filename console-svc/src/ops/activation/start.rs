@@ -177,7 +177,10 @@ fn bind(
             Payer::ProvedAccount(billing::ProvedAccount { username: proof.username, code: proof.code })
         }
         Some(asked::Payer::CreateBillingAccount(false)) | None => {
-            return Err(Fault::field("payer", "say create_billing_account = true or name an existing_account"));
+            return Err(Fault::field(
+                "payer",
+                "say create_billing_account = true or name an existing_account",
+            ));
         }
     };
     let purchase = terms.purchase.map(|purchase| match purchase {

@@ -139,7 +139,11 @@ impl Recorder {
 
 impl Lane {
     /// Takes a batch of a stream, waiting until there is room; the answer comes later.
-    pub async fn take(&self, key: RequestKey, points: Vec<RawPoint>) -> Result<oneshot::Receiver<Answer>, Fault> {
+    pub async fn take(
+        &self,
+        key: RequestKey,
+        points: Vec<RawPoint>,
+    ) -> Result<oneshot::Receiver<Answer>, Fault> {
         let share = share(&points)?;
         let room = Arc::clone(&self.room).acquire_many_owned(share).await;
         let room = room.map_err(|_| Fault::new(Reason::Overloaded))?;

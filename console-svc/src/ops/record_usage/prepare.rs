@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tandem_proto::ids::WorkspaceId;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::StoreError;
 use tandem_service_kit::fault::Fault;
@@ -37,7 +38,10 @@ async fn look_up(context: &Context, jobs: &[Job]) -> Result<Facts, StoreError> {
             // Batches mostly name the same workspace many times in a row.
             if point.workspace_id != last {
                 last = &point.workspace_id;
-                ids.insert(last);
+                // What is no id names no workspace, and must not spoil its neighbours' query.
+                if last.parse::<WorkspaceId>().is_ok() {
+                    ids.insert(last);
+                }
             }
         }
     }
@@ -54,7 +58,9 @@ fn judge(job: Job, facts: &Facts, window: Window) -> Prepared {
             continue;
         };
         match check(point, known, window) {
-            Ok((key, quantity)) => good.push(GoodPoint { place, key, quantity, free: known.plan == Plan::Free }),
+            Ok((key, quantity)) => {
+                good.push(GoodPoint { place, key, quantity, free: known.plan == Plan::Free })
+            }
             Err(refusal) => refused.push((place, refusal)),
         }
     }

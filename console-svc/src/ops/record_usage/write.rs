@@ -158,7 +158,9 @@ async fn judge_free(
     }
     let points = || {
         let batches = group.iter().enumerate();
-        batches.flat_map(|(index, batch)| batch.good.iter().filter(|point| point.free).map(move |point| (index, point)))
+        batches.flat_map(|(index, batch)| {
+            batch.good.iter().filter(|point| point.free).map(move |point| (index, point))
+        })
     };
     let days: BTreeSet<(Arc<str>, i32)> =
         points().map(|(_, point)| (Arc::clone(&point.key.workspace_id), point.key.usage_day)).collect();
@@ -203,13 +205,19 @@ async fn write_points(
     let mut writes = Vec::with_capacity(group.iter().map(|batch| batch.good.len()).sum());
     for (batch, prepared) in group.iter().enumerate() {
         let taken = prepared.good.iter().filter(|point| !exhausted.contains(&(batch, point.place)));
-        writes.extend(taken.map(|point| Write { key: &point.key, quantity: point.quantity, batch, place: point.place }));
+        writes.extend(taken.map(|point| Write {
+            key: &point.key,
+            quantity: point.quantity,
+            batch,
+            place: point.place,
+        }));
     }
     // Stable, so that points of one key stay in the order in which they came.
     writes.sort_by(|a, b| a.key.cmp(b.key));
 
     let runs: Vec<_> = writes.chunk_by(|a, b| a.key == b.key).collect();
-    let first: Vec<_> = runs.iter().filter_map(|run| run.first()).map(|write| (write.key, write.quantity)).collect();
+    let first: Vec<_> =
+        runs.iter().filter_map(|run| run.first()).map(|write| (write.key, write.quantity)).collect();
     let changed_again = runs.iter().filter_map(|run| Some((run.first()?, run.last()?)));
     let second: Vec<_> = changed_again
         .filter(|(first, last)| first.quantity != last.quantity)

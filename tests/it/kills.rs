@@ -1,0 +1,262 @@
+//! kill −9 of either service at any moment (I-08, I-17, I-20, I-25, I-29, I-39): what was acknowledged is there, nothing
+//! is counted or mailed twice, and no cancellation is half done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use jiff::{SignedDuration, Timestamp};
+use tandem_adapters::callback::CallbackAction;
+use tandem_adapters::sandbox::state::{NoticeState, SandboxPurchase};
+use tandem_proto::billing::v1 as billing;
+use tandem_proto::common::v1::{BillingItem, Role, SettlementMethod};
+use tandem_proto::console::v1 as console;
+use tandem_tests::commits::Door;
+use tandem_tests::customer::{Customer, Paid};
+use tandem_tests::day::{day, hours, point};
+use tandem_tests::dice::Dice;
+use tandem_tests::engine::Engine;
+use tandem_tests::system::{Service, Setup, System, request_id};
+
+use crate::on_both_engines;
+
+/// The services as child processes.
+pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_tandem-test-node");
+/// Rounds when `TANDEM_KILL_ROUNDS` does not say more.
+const ROUNDS: u64 = 4;
+/// Longest time a round runs before something is killed.
+const LIFE_MILLIS_MAX: u64 = 700;
+
+on_both_engines! {
+    nothing_acknowledged_is_lost_when_services_are_killed;
+}
+
+fn rounds() -> u64 {
+    std::env::var("TANDEM_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
+}
+
+/// A seed of this run, printed, so that a failure can be looked at again.
+fn seed() -> u64 {
+    let given = std::env::var("TANDEM_KILL_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from_le_bytes(tandem_service_kit::fresh::random_bytes()));
+    println!("TANDEM_KILL_SEED={seed}");
+    seed
+}
+
+/// What this run has been promised.
+#[derive(Default)]
+struct Promised {
+    /// The last acknowledged quantity of each hour, by workspace.
+    points: BTreeMap<(String, Timestamp), i64>,
+    /// Purchases that were released.
+    released: Vec<String>,
+}
+
+struct Customers {
+    direct: Paid,
+    cloud: Vec<(Customer, Paid, SandboxPurchase)>,
+}
+
+async fn nothing_acknowledged_is_lost_when_services_are_killed(engine: Engine) -> anyhow::Result<()> {
+    let mut dice = Dice::new(seed());
+    let system = Setup::new(engine).processes(NODE).run().await?;
+    let (_, direct) = system.direct_customer("cn1", "steady").await?;
+    system.recharge(&direct.account, "CNY", 100_000).await?;
+    let mut customers = Customers { direct, cloud: Vec::new() };
+    for round in 0..rounds() {
+        let account = format!("17440000000{round:05}");
+        let purchase = system.buy(&account).await?;
+        let (customer, paid) = system.cloud_customer("cn1", &format!("cloud{round}"), &purchase).await?;
+        customers.cloud.push((customer, paid, purchase));
+    }
+    let mut promised = Promised::default();
+    let mut today = day("2026-03-02")?;
+    for round in 0..usize::try_from(rounds())? {
+        let hours = hours(today, "Asia/Shanghai")?;
+        system.advance_to(hours[23]).await?;
+        let victims: &[Service] = match dice.below(3) {
+            0 => &[Service::Console],
+            1 => &[Service::Billing],
+            _ => &[Service::Console, Service::Billing],
+        };
+        let life = Duration::from_millis(dice.below(LIFE_MILLIS_MAX));
+        let (_, _, purchase) = &customers.cloud[round];
+        // Load, the day's close, its bill run and a cancellation, all at once; then the axe.
+        let load = async {
+            let mut acknowledged = Vec::new();
+            for _ in 0..10_000 {
+                match batch(&system, &customers, &hours, &mut dice).await {
+                    Some(points) => acknowledged.extend(points),
+                    None => break,
+                }
+            }
+            acknowledged
+        };
+        let axe = async {
+            system.advance_to(hours[23] + SignedDuration::from_mins(75)).await?;
+            system.sandbox.release(&purchase.instance_id, false)?;
+            // Not a wait for anything: the random moment at which the process dies.
+            tokio::time::sleep(life).await;
+            for victim in victims {
+                system.kill_service(*victim).await?;
+            }
+            anyhow::Ok(())
+        };
+        // With the Console gone the load ends by itself; otherwise it is stopped.
+        let (mut acknowledged, mut axe) = (Vec::new(), std::pin::pin!(axe));
+        tokio::select! {
+            points = load => {
+                acknowledged = points;
+                axe.await?;
+            }
+            done = &mut axe => done?,
+        }
+        for point in acknowledged.drain(..) {
+            promised.points.insert(point.0, point.1);
+        }
+        promised.released.push(purchase.instance_id.clone());
+        for victim in victims {
+            system.start_service(*victim).await?;
+        }
+        system.finish_day("cn1", today).await?;
+        kept(&system, &customers, &promised).await.with_context(|| format!("round {round}, {victims:?}"))?;
+        today = today.next();
+    }
+    system.check_converged().await
+}
+
+/// Sends a batch; the points of it when it was acknowledged, `None` when there was no answer.
+async fn batch(
+    system: &System,
+    customers: &Customers,
+    hours: &[Timestamp],
+    dice: &mut Dice,
+) -> Option<Vec<((String, Timestamp), i64)>> {
+    let mut keyed = BTreeMap::new();
+    for _ in 0..20 {
+        let paid = match usize::try_from(dice.below(u64::try_from(customers.cloud.len() + 1).ok()?)).ok()? {
+            0 => &customers.direct,
+            at => &customers.cloud[at - 1].1,
+        };
+        let quantity = i64::try_from(dice.below(100_000)).ok()?;
+        keyed.insert((paid.workspace.clone(), dice.pick(hours)), quantity);
+    }
+    let points: Vec<_> =
+        keyed.iter().map(|((w, hour), quantity)| point(w, *hour, BillingItem::Trigger, *quantity)).collect();
+    let request = console::RecordUsageRequest { request_id: request_id("usage"), points };
+    let mut client = system.as_role(Role::UsageSource).ok()?.usage();
+    let answer = client.record_usage(request).await.ok()?.into_inner();
+    (answer.refused_count == 0).then(|| keyed.into_iter().collect())
+}
+
+/// Everything promised is kept, once.
+async fn kept(system: &System, customers: &Customers, promised: &Promised) -> anyhow::Result<()> {
+    let rows = system.console_rows().await?;
+    for ((workspace, hour), quantity) in &promised.points {
+        let sql = format!(
+            "SELECT COALESCE(MAX(quantity), -1) FROM usage_point WHERE workspace_id = '{workspace}' AND hour_start = {}",
+            hour.as_microsecond()
+        );
+        let held = rows.number(&sql).await?;
+        // What came after the last acknowledged batch may have arrived as well; what was acknowledged cannot be gone.
+        ensure!(held >= 0, "I-39: {quantity} of {workspace} at {hour} was acknowledged and is gone");
+    }
+    for (customer, paid, purchase) in &customers.cloud {
+        let released = promised.released.contains(&purchase.instance_id);
+        let expected =
+            if released { SettlementMethod::BillingCenter } else { SettlementMethod::AlibabaCloud };
+        system
+            .eventually("the cancellation is whole", async || {
+                let binding = system.binding(&paid.workspace).await?;
+                Ok((binding.settlement_method() == expected).then_some(()))
+            })
+            .await?;
+        let history = system.history(&paid.workspace).await?;
+        ensure!(history.len() == if released { 2 } else { 1 }, "{history:?}");
+        if released {
+            let told = async || {
+                let mails = system.mails_to(&customer.email)?;
+                anyhow::Ok(mails.iter().filter(|mail| mail.text.contains(&purchase.account_id)).count())
+            };
+            system
+                .eventually("the customer is told", async || Ok((told().await? > 0).then_some(())))
+                .await?;
+            ensure!(told().await? == 1, "I-29: {} was told {} times", customer.email, told().await?);
+        }
+    }
+    let acknowledged = system.sandbox.callbacks().into_iter().filter(|n| n.action == CallbackAction::Release);
+    for notice in acknowledged.filter(|notice| notice.state == NoticeState::Done) {
+        let instance = notice.fields.instance.unwrap_or_default();
+        let state = system.subscription(&instance).await?.state();
+        ensure!(state == billing::SubscriptionState::Cancelled, "I-39: {instance} was acknowledged and is {state:?}");
+    }
+    system.check_invariants().await
+}
+
+/// At each commit of Billing in turn: the process dies when the commit is done and nobody has heard of it.
+///
+/// The flow is a day's close with its bills, a cancellation with its final bill, and the metering of both. One run walks
+/// along all commits: each time Billing dies at the next one, starts again, and the flow goes on from what is durable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn billing_dies_at_each_commit_of_a_day_and_a_cancellation() -> anyhow::Result<()> {
+    let door = Door::open().await?;
+    let setup = Setup::new(Engine::Postgres).processes(NODE).billing_database_through(door.address);
+    let system = setup.run().await?;
+    let purchase = system.buy("1744000000000001").await?;
+    let (customer, cloud) = system.cloud_customer("cn1", "mortal", &purchase).await?;
+    let (_, direct) = system.direct_customer("cn1", "direct").await?;
+    let today = day("2026-03-02")?;
+    let hours = hours(today, "Asia/Shanghai")?;
+    system.advance_to(hours[23]).await?;
+    for paid in [&cloud, &direct] {
+        system.record_all(vec![point(&paid.workspace, hours[3], BillingItem::Trigger, 10_000)]).await?;
+    }
+    let mut deaths = 0;
+    // Lets Billing die at its first commit, then at the second after the restart, and so on until a query counts one.
+    let mut dying = async |sql: &str| -> anyhow::Result<()> {
+        // Bounded, because the loops of an idle service commit as well, without end.
+        for commits in 1..=20 {
+            door.shut_after(commits);
+            let rows = system.billing_rows().await?;
+            let done = system.eventually(sql, async || Ok((rows.number(sql).await? > 0).then_some(())));
+            let finished = tokio::select! {
+                () = door.shut() => false,
+                done = done => { done?; true }
+            };
+            if finished {
+                break;
+            }
+            system.kill_service(Service::Billing).await?;
+            deaths += 1;
+            door.reopen();
+            system.start_service(Service::Billing).await?;
+        }
+        door.reopen();
+        Ok(())
+    };
+    system.advance_to(hours[23] + SignedDuration::from_mins(75)).await?;
+    dying("SELECT COUNT(*) FROM metering_record WHERE state = 'accepted'").await?;
+    system.finish_day("cn1", today).await?;
+    let next = tandem_tests::day::hours(today.next(), "Asia/Shanghai")?;
+    system.advance_to(next[10]).await?;
+    system.record_all(vec![point(&cloud.workspace, next[8], BillingItem::Trigger, 20_000)]).await?;
+    system.sandbox.release(&purchase.instance_id, false)?;
+    dying("SELECT COUNT(*) FROM metering_record WHERE final AND state = 'accepted'").await?;
+    system
+        .eventually("the cancellation is whole", async || {
+            let binding = system.binding(&cloud.workspace).await?;
+            Ok((binding.settlement_method() == SettlementMethod::BillingCenter).then_some(()))
+        })
+        .await?;
+    system.finish_day("cn1", today.next()).await?;
+    ensure!(deaths > 10, "only {deaths} deaths: this proves nothing");
+    let told = async || {
+        let mails = system.mails_to(&customer.email)?;
+        anyhow::Ok(mails.iter().filter(|mail| mail.text.contains(&purchase.account_id)).count())
+    };
+    system.eventually("the customer is told", async || Ok((told().await? > 0).then_some(()))).await?;
+    ensure!(told().await? == 1, "I-29: told {} times", told().await?);
+    let history = system.history(&cloud.workspace).await?;
+    ensure!(history.len() == 2, "{history:?}");
+    system.check_converged().await
+}
