@@ -66,7 +66,12 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
 async fn apart(server: &Server, workspaces: u32) -> anyhow::Result<Outcome> {
     let database = server.database().await?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--one-bill-run").arg(&database.url).arg(workspaces.to_string()).stdin(Stdio::null());
+    command
+        .arg("--one-bill-run")
+        .arg(&database.url)
+        .arg(workspaces.to_string())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let done = command.stderr(Stdio::inherit()).output().await?;
     server.remove(database).await?;
     anyhow::ensure!(done.status.success(), "the run of {workspaces} workspaces failed");
@@ -110,7 +115,11 @@ async fn check(connection: &mut PgConnection, workspaces: u32, issued: usize) ->
         ("items are on bills", "SELECT COUNT(*) FROM bill_line WHERE item <> ''", bills * i64::from(LINES)),
         ("usage is left", "SELECT COUNT(*) FROM usage_day WHERE quantity <> billed", 0),
         ("workspaces have events", "SELECT COUNT(DISTINCT workspace_id) FROM feed_event", bills),
-        ("accounts have entries of bills", "SELECT COUNT(DISTINCT billing_account_id) FROM ledger_entry WHERE cause = 'bill'", bills),
+        (
+            "accounts have entries of bills",
+            "SELECT COUNT(DISTINCT billing_account_id) FROM ledger_entry WHERE cause = 'bill'",
+            bills,
+        ),
         ("fen is what the ledger adds up to", "SELECT CAST(SUM(amount) AS BIGINT) FROM ledger_entry", 0),
     ] {
         let found = number(connection, text).await?;

@@ -72,7 +72,9 @@ fn statements(workspaces: u32) -> anyhow::Result<Vec<String>> {
              'user' || n || '@mail.test', 'user' || n || '@mail.test', '-', 'Company ' || n, '', '', '', 'CNY', \
              CASE n % 2 WHEN 0 THEN 'en' ELSE 'zh' END, false, 'good', {joined} {each}"
         ),
-        format!("INSERT INTO workspace_directory (workspace_id, billing_account_id) SELECT {workspace}, {account} {each}"),
+        format!(
+            "INSERT INTO workspace_directory (workspace_id, billing_account_id) SELECT {workspace}, {account} {each}"
+        ),
         format!(
             "INSERT INTO workspace (billing_account_id, workspace_id, name, site, time_zone, price_zone, \
              billing_region, default_methods, language, owner_email, profile_revision, bound_at, standing, revision) \
@@ -125,7 +127,8 @@ mod tests {
         let ends_at = day().unwrap().end(&zone(ZONE).unwrap());
         assert!(NOW.parse::<Timestamp>().unwrap() > ends_at);
         assert_eq!(ITEMS.len(), usize::try_from(LINES).unwrap());
-        let charged = |item: &BillingItem| item.pricing_model() != tandem_proto::item::PricingModel::StatisticsOnly;
+        let charged =
+            |item: &BillingItem| item.pricing_model() != tandem_proto::item::PricingModel::StatisticsOnly;
         assert!(ITEMS.iter().all(|(item, _)| charged(item)));
     }
 }

@@ -66,7 +66,7 @@ impl Console {
         config.billing.url = "http://127.0.0.1:9".to_owned();
         config.mail.directory = mail.path().to_owned();
         config.usage.deliver_every_secs = 24 * 3_600;
-    config.usage.close_grace_secs = 30 * 24 * 3_600;
+        config.usage.close_grace_secs = 30 * 24 * 3_600;
 
         let (source, key) = signer("source", Role::UsageSource)?;
         let mut verifier = Verifier::new("console");

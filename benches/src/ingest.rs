@@ -104,7 +104,10 @@ async fn unary(client: &mut Client, requests: Vec<RecordUsageRequest>, effect: E
     for request in requests {
         let answer = client.record_usage(request).await.context("RecordUsage failed")?.into_inner();
         let counted = if effect == Effect::New { answer.accepted_count } else { answer.duplicate_count };
-        anyhow::ensure!(usize::try_from(counted)? == BATCH, "RecordUsage answered {counted} of {BATCH} as expected");
+        anyhow::ensure!(
+            usize::try_from(counted)? == BATCH,
+            "RecordUsage answered {counted} of {BATCH} as expected"
+        );
     }
     Ok(())
 }

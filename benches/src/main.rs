@@ -87,17 +87,35 @@ pub(crate) struct Sizes {
     idle_secs: u64,
 }
 
-const FULL: Sizes =
-    Sizes { rounds: 15, batches: 40, singles_secs: 4, workspaces: 10_000, bill_runs: 2, starts: 7, idle_secs: 20 };
-const QUICK: Sizes =
-    Sizes { rounds: 5, batches: 10, singles_secs: 2, workspaces: 1_000, bill_runs: 1, starts: 3, idle_secs: 5 };
+const FULL: Sizes = Sizes {
+    rounds: 15,
+    batches: 40,
+    singles_secs: 4,
+    workspaces: 10_000,
+    bill_runs: 2,
+    starts: 7,
+    idle_secs: 20,
+};
+const QUICK: Sizes = Sizes {
+    rounds: 5,
+    batches: 10,
+    singles_secs: 2,
+    workspaces: 1_000,
+    bill_runs: 1,
+    starts: 3,
+    idle_secs: 5,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.one_bill_run.as_slice() {
         [url, workspaces] => bill_run::one(url, workspaces).await.map(|()| true),
-        _ => measure_all(&cli).await,
+        // Interrupted, everything is dropped: a throw-away server is stopped and removed.
+        _ => tokio::select! {
+            result = measure_all(&cli) => result,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        },
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -112,7 +130,9 @@ async fn main() -> ExitCode {
 /// Measures every part; `false` when one could not be measured.
 async fn measure_all(cli: &Cli) -> anyhow::Result<bool> {
     if cfg!(debug_assertions) && !cli.quick {
-        anyhow::bail!("numbers of a debug build say nothing: use cargo run --release, or --quick to try the bench");
+        anyhow::bail!(
+            "numbers of a debug build say nothing: use cargo run --release, or --quick to try the bench"
+        );
     }
     let sizes = if cli.quick { QUICK } else { FULL };
     let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);

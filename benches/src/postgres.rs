@@ -53,7 +53,9 @@ impl Server {
                     connection.close().await?;
                     return Ok(Server { url, _private: None });
                 }
-                Err(error) => report::say(&format!("{VARIABLE} does not answer ({error}); starting a throw-away server")),
+                Err(error) => report::say(&format!(
+                    "{VARIABLE} does not answer ({error}); starting a throw-away server"
+                )),
             }
         }
         start().await.context("cannot start a throw-away PostgreSQL; is postgresql installed?")
@@ -84,7 +86,15 @@ impl Server {
     pub(crate) async fn describe(&self) -> anyhow::Result<String> {
         let mut connection = self.connect(None).await?;
         let mut settings = Vec::new();
-        for name in ["server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_wal_size"] {
+        for name in [
+            "server_version",
+            "fsync",
+            "synchronous_commit",
+            "full_page_writes",
+            "wal_sync_method",
+            "shared_buffers",
+            "max_wal_size",
+        ] {
             let row = sqlx::query("SELECT current_setting($1)").bind(name).fetch_one(&mut connection).await?;
             let value: String = row.try_get(0)?;
             if matches!(name, "fsync" | "synchronous_commit") && value != "on" {
@@ -105,7 +115,10 @@ pub(crate) struct Database {
 
 /// Runs statements that hold no values.
 pub(crate) async fn run(connection: &mut PgConnection, text: &str) -> anyhow::Result<()> {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).execute(connection).await.context("PostgreSQL refused a statement")?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned()))
+        .execute(connection)
+        .await
+        .context("PostgreSQL refused a statement")?;
     Ok(())
 }
 
@@ -116,7 +129,8 @@ pub(crate) async fn number(connection: &mut PgConnection, text: &str) -> anyhow:
 }
 
 fn with_name(url: &str, name: &str) -> anyhow::Result<String> {
-    let (base, query) = url.split_once('?').map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
+    let (base, query) =
+        url.split_once('?').map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
     let (server, _) = base.rsplit_once('/').context("the server's URL names no database")?;
     Ok(format!("{server}/{name}{query}"))
 }
@@ -145,20 +159,31 @@ async fn start() -> anyhow::Result<Server> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let data = folder.join("data");
     let mut init = server_command("initdb", user, &folder);
-    let done = init.arg("-D").arg(&data).args(["-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]).output()?;
+    let done = init
+        .arg("-D")
+        .arg(&data)
+        .args(["-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"])
+        .output()?;
     if !done.status.success() {
         anyhow::bail!("initdb: {}", String::from_utf8_lossy(&done.stderr));
     }
     let mut command = server_command("postgres", user, &folder);
     command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
     // Durability stays as shipped. Room in the log keeps checkpoints, which come when they like, out of the pairs.
-    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_wal_size=4GB", "shared_buffers=256MB", "max_connections=200"] {
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_wal_size=4GB",
+        "shared_buffers=256MB",
+        "max_connections=200",
+    ] {
         command.args(["-c", setting]);
     }
     let log = std::fs::File::create(folder.join("log"))?;
     let child = command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?;
     let private = Private { child, folder };
-    let server = Server { url: format!("postgres://bench@127.0.0.1:{port}/postgres"), _private: Some(private) };
+    let server =
+        Server { url: format!("postgres://bench@127.0.0.1:{port}/postgres"), _private: Some(private) };
     let answering = async {
         while server.connect(None).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -180,7 +205,10 @@ fn server_command(name: &str, user: Option<(u32, u32)>, folder: &Path) -> Comman
 /// Whom the server runs as: PostgreSQL refuses to be run by root. `None` is whoever runs the bench.
 fn unprivileged() -> anyhow::Result<Option<(u32, u32)>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|line| line.split_whitespace().nth(1));
+    let uid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|line| line.split_whitespace().nth(1));
     if uid != Some("0") {
         return Ok(None);
     }
@@ -199,7 +227,10 @@ mod tests {
 
     #[test]
     fn another_database_keeps_the_servers_options() {
-        assert_eq!(with_name("postgres://a@h:1/postgres?sslmode=disable", "x").unwrap(), "postgres://a@h:1/x?sslmode=disable");
+        assert_eq!(
+            with_name("postgres://a@h:1/postgres?sslmode=disable", "x").unwrap(),
+            "postgres://a@h:1/x?sslmode=disable"
+        );
         assert_eq!(with_name("postgres://a@h:1/postgres", "x").unwrap(), "postgres://a@h:1/x");
         assert!(with_name("none", "x").is_err());
     }

@@ -46,7 +46,9 @@ pub(crate) fn memory_kib(process: &str, what: &str) -> anyhow::Result<u32> {
     let path = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("{path} has no {what}"))?;
+    let number = line
+        .and_then(|line| line.split_whitespace().next())
+        .with_context(|| format!("{path} has no {what}"))?;
     number.parse().with_context(|| format!("{what} of {path} is no number"))
 }
 

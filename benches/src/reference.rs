@@ -20,7 +20,8 @@ const UPSERT: &str = "INSERT INTO reference.usage_point (workspace_id, usage_day
 
 /// Makes the reference's table: columns, checks and indexes are taken from the Console's own.
 pub(crate) async fn make_table(connection: &mut PgConnection) -> anyhow::Result<()> {
-    let text = "CREATE SCHEMA reference; CREATE TABLE reference.usage_point (LIKE public.usage_point INCLUDING ALL)";
+    let text =
+        "CREATE SCHEMA reference; CREATE TABLE reference.usage_point (LIKE public.usage_point INCLUDING ALL)";
     run(connection, text).await
 }
 
@@ -39,13 +40,18 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &Columns) -> anyh
         .execute(connection)
         .await
         .context("the plain statement failed")?;
-    anyhow::ensure!(usize::try_from(done.rows_affected())? == rows.place.len(), "the plain statement left rows out");
+    anyhow::ensure!(
+        usize::try_from(done.rows_affected())? == rows.place.len(),
+        "the plain statement left rows out"
+    );
     Ok(())
 }
 
 /// Lets both tables start a measurement in the same shape: nothing to clean up, statistics up to date, little to flush.
 pub(crate) async fn settle(connection: &mut PgConnection) -> anyhow::Result<()> {
-    for text in ["VACUUM (ANALYZE) public.usage_point", "VACUUM (ANALYZE) reference.usage_point", "CHECKPOINT"] {
+    for text in
+        ["VACUUM (ANALYZE) public.usage_point", "VACUUM (ANALYZE) reference.usage_point", "CHECKPOINT"]
+    {
         run(connection, text).await?;
     }
     Ok(())

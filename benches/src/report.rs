@@ -98,7 +98,8 @@ fn short(number: f64) -> String {
 
 fn lay_out(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     let mut text = String::new();
     for row in rows {
@@ -141,7 +142,8 @@ pub(crate) fn write_json(path: &Path, measures: &[Measure]) -> anyhow::Result<()
 
 /// Says what the machine has and how busy it was before, because both colour every number.
 pub(crate) fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |cores| cores.to_string());
+    let cores =
+        std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |cores| cores.to_string());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().next().unwrap_or("?").to_owned();
     format!("{cores} cores shared by service, generator and database; load before: {load}")

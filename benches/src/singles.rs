@@ -63,11 +63,20 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
         }
     }
     let stored = number(&mut connection, "SELECT COUNT(*) FROM public.usage_point").await?;
-    anyhow::ensure!(stored == acknowledged, "{acknowledged} points were acknowledged and {stored} are stored");
+    anyhow::ensure!(
+        stored == acknowledged,
+        "{acknowledged} points were acknowledged and {stored} are stored"
+    );
     drop((connection, clients));
     console.stop().await?;
     server.remove(database).await?;
-    Ok(vec![Measure { name: "record_usage_single_64", floor: FLOOR, better: Better::Higher, unit: "calls/s", pairs }])
+    Ok(vec![Measure {
+        name: "record_usage_single_64",
+        floor: FLOOR,
+        better: Better::Higher,
+        unit: "calls/s",
+        pairs,
+    }])
 }
 
 /// Lets every caller call as often as it can for some seconds; how often all did, and how long it took.
@@ -91,7 +100,8 @@ async fn call(
                 let hours = SignedDuration::from_hours(i64::from(calls) % HOURS);
                 let sub_key = format!("c{round:02}{caller:02}{calls:06}");
                 let point = point(workspace.cloned().unwrap_or_default(), hour.checked_add(hours)?, sub_key);
-                let request = RecordUsageRequest { request_id: fresh_uuid().to_string(), points: vec![point] };
+                let request =
+                    RecordUsageRequest { request_id: fresh_uuid().to_string(), points: vec![point] };
                 let answer = client.record_usage(request).await.context("RecordUsage failed")?.into_inner();
                 anyhow::ensure!(answer.accepted_count == 1, "a point was not accepted: {answer:?}");
                 calls += 1;
@@ -121,9 +131,21 @@ fn point(workspace_id: String, hour: Timestamp, sub_key: String) -> UsagePoint {
 /// Transactions a second of pgbench with 64 clients on 2 threads.
 async fn pgbench(database: &Database, script: &std::path::Path, secs: u32) -> anyhow::Result<f64> {
     let mut command = Command::new(program("pgbench"));
-    command.args(["-n", "-c", &CALLERS.to_string(), "-j", "2", "-M", "prepared", "-T", &secs.to_string(), "-f"]);
-    command.arg(script).arg(&database.url).stdin(Stdio::null());
-    let done = command.output().await.context("pgbench cannot be run; it comes with PostgreSQL's own tools")?;
+    command.args([
+        "-n",
+        "-c",
+        &CALLERS.to_string(),
+        "-j",
+        "2",
+        "-M",
+        "prepared",
+        "-T",
+        &secs.to_string(),
+        "-f",
+    ]);
+    command.arg(script).arg(&database.url).stdin(Stdio::null()).kill_on_drop(true);
+    let done =
+        command.output().await.context("pgbench cannot be run; it comes with PostgreSQL's own tools")?;
     let text = String::from_utf8_lossy(&done.stdout);
     anyhow::ensure!(done.status.success(), "pgbench failed: {}", String::from_utf8_lossy(&done.stderr));
     rate_of(&text).with_context(|| format!("pgbench told no rate: {text}"))

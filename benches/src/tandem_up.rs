@@ -41,7 +41,8 @@ pub(crate) async fn build() -> anyhow::Result<PathBuf> {
     command.args(["build", "--release", "--bin", "tandem"]).current_dir(workspace_root());
     let done = command.status().await.context("cannot run cargo")?;
     anyhow::ensure!(done.success(), "tandem cannot be built");
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
     Ok(workspace_root().join(folder).join("release/tandem"))
 }
 
@@ -84,7 +85,8 @@ impl Running {
         let ports = free_ports()?;
         let mut command = Command::new(tandem);
         command.arg("--data").arg(data).arg("up");
-        for (name, port) in ["console", "billing", "gateway", "http", "sandbox", "metrics"].iter().zip(ports) {
+        for (name, port) in ["console", "billing", "gateway", "http", "sandbox", "metrics"].iter().zip(ports)
+        {
             command.arg(format!("--{name}-port")).arg(port.to_string());
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -119,7 +121,13 @@ async fn answers(data: &Path, console: u16, billing: u16) -> anyhow::Result<()> 
     let key = data.join("keys/identity.key");
     let operator = loop {
         match std::fs::read_to_string(&key) {
-            Ok(text) => break Signer::new("operator", Role::Operator, SigningKey::from_secret(&SecretString::from(text))?),
+            Ok(text) => {
+                break Signer::new(
+                    "operator",
+                    Role::Operator,
+                    SigningKey::from_secret(&SecretString::from(text))?,
+                );
+            }
             Err(_) => tokio::time::sleep(ASK_AGAIN).await,
         }
     };
@@ -132,7 +140,8 @@ async fn answers(data: &Path, console: u16, billing: u16) -> anyhow::Result<()> 
     let workspace_id = fresh::<WorkspaceId>().as_str().to_owned();
     let billing_account_id = fresh::<BillingAccountId>().as_str().to_owned();
     let workspace = async || {
-        let request = GetWorkspaceRequest { workspace_id: workspace_id.clone(), ..GetWorkspaceRequest::default() };
+        let request =
+            GetWorkspaceRequest { workspace_id: workspace_id.clone(), ..GetWorkspaceRequest::default() };
         workspaces.clone().get_workspace(request).await.map(drop)
     };
     let account = async || {

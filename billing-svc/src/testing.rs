@@ -239,7 +239,7 @@ impl Bench {
             })
             .collect();
         let tx = self.db.begin().await.unwrap();
-        let refused = deliver_usage::deliver_usage(&tx, &delivered, self.ctx.clock.now()).await.unwrap();
+        let refused = deliver_usage::deliver_usage(&tx, &delivered).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(refused, []);
     }

@@ -188,8 +188,6 @@ reasons! {
     PriceMissing = "PRICE_MISSING", FailedPrecondition, Never;
     /// The usage day has not ended yet in the site's time zone.
     DayNotOver = "DAY_NOT_OVER", FailedPrecondition, Never;
-    /// The usage day is further back than usage is kept open for; it no longer changes.
-    DayTooOld = "DAY_TOO_OLD", FailedPrecondition, Never;
 }
 
 #[cfg(test)]

@@ -17,7 +17,11 @@ on_both_engines! {
     the_end_of_the_countdown_is_announced_7_3_and_1_days_before;
 }
 
-async fn standing(system: &System, workspace: &str, expected: WorkspaceStanding) -> anyhow::Result<Workspace> {
+async fn standing(
+    system: &System,
+    workspace: &str,
+    expected: WorkspaceStanding,
+) -> anyhow::Result<Workspace> {
     system
         .eventually("the standing is told to the Console", async || {
             let copy = system.workspace(workspace).await?;
@@ -32,7 +36,9 @@ async fn account(system: &System, id: &str) -> anyhow::Result<billing::BillingAc
     Ok(response.account.unwrap_or_default())
 }
 
-async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(engine: Engine) -> anyhow::Result<()> {
+async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(
+    engine: Engine,
+) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
     let (customer, paid) = system.direct_customer("cn1", "broke").await?;
     system.recharge(&paid.account, "CNY", 100).await?;
@@ -92,7 +98,8 @@ async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(e
 
     // The code, the welcome, two bills, the arrears, the lock: each once, none missing.
     ensure!(warned.len() >= 6, "only {} mails: {warned:#?}", warned.len());
-    let texts: std::collections::BTreeSet<_> = warned.iter().map(|mail| (&mail.subject, &mail.text)).collect();
+    let texts: std::collections::BTreeSet<_> =
+        warned.iter().map(|mail| (&mail.subject, &mail.text)).collect();
     ensure!(texts.len() == warned.len(), "a mail was sent twice: {warned:#?}");
     system.check_converged().await
 }
@@ -134,9 +141,14 @@ async fn the_end_of_the_countdown_is_announced_7_3_and_1_days_before(engine: Eng
         .await?;
     let mut before = system.mails_to(&customer.email)?.len();
     for days in [7, 3, 1] {
-        system.advance_to(deadline - SignedDuration::from_hours(days * 24) - SignedDuration::from_mins(5)).await?;
+        system
+            .advance_to(deadline - SignedDuration::from_hours(days * 24) - SignedDuration::from_mins(5))
+            .await?;
         system.check_invariants().await?;
-        ensure!(system.mails_to(&customer.email)?.len() == before, "a warning {days} days before came too early");
+        ensure!(
+            system.mails_to(&customer.email)?.len() == before,
+            "a warning {days} days before came too early"
+        );
         system.advance(SignedDuration::from_mins(6)).await?;
         system
             .eventually(&format!("the warning {days} days before is sent"), async || {

@@ -89,7 +89,10 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("service-kit", &["tandem-console", "tandem-billing", "tandem-adapters", "tandem-gateway"]),
     ("console-svc", &["tandem-billing", "tandem-adapters", "tandem-gateway"]),
     ("billing-svc", &["tandem-console", "tandem-adapters", "tandem-gateway"]),
-    ("marketplace-adapters", &["tandem-service-kit", "tandem-billing", "tandem-console", "sea-orm", "sqlx", "tonic"]),
+    (
+        "marketplace-adapters",
+        &["tandem-service-kit", "tandem-billing", "tandem-console", "sea-orm", "sqlx", "tonic"],
+    ),
     ("marketplace-adapters/gateway", &["tandem-billing", "tandem-console", "sea-orm", "sqlx"]),
     ("deploy/tandem", &[]),
 ];
@@ -147,7 +150,9 @@ fn code_of(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let end = lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod tests"));
     let code = lines.iter().take(end.unwrap_or(lines.len()));
-    code.map(|line| if line.trim_start().starts_with("//") { "" } else { *line }).collect::<Vec<_>>().join("\n")
+    code.map(|line| if line.trim_start().starts_with("//") { "" } else { *line })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]

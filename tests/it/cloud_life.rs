@@ -52,7 +52,8 @@ async fn shared(system: &System) -> anyhow::Result<Shared> {
     let second = system.register("cn2", "colleague").await?;
     // R2: the second site's own cloud is another one.
     let proof = system.prove(&first).await?;
-    let refused = system.activate(&second, "elsewhere", through(proof)).await.err().context("R2 is not kept")?;
+    let refused =
+        system.activate(&second, "elsewhere", through(proof)).await.err().context("R2 is not kept")?;
     ensure!(reason_of(&refused) == Some(Reason::MethodNotAllowedHere), "{refused:?}");
     system.allow_any_settlement(&one.account).await?;
     let proof = system.prove(&first).await?;
@@ -66,7 +67,9 @@ async fn shared(system: &System) -> anyhow::Result<Shared> {
     })
 }
 
-async fn three_workspaces_on_two_sites_are_billed_metered_and_fall_back_once(engine: Engine) -> anyhow::Result<()> {
+async fn three_workspaces_on_two_sites_are_billed_metered_and_fall_back_once(
+    engine: Engine,
+) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
     let shared = shared(&system).await?;
     let instance = shared.purchase.instance_id.clone();
@@ -215,7 +218,11 @@ async fn usage_that_was_not_taken_for_sure_is_never_sent_blindly(engine: Engine)
     let hours = hours(first, "Asia/Shanghai")?;
     system.advance_to(hours[23]).await?;
     system.record_all(vec![point(&paid.workspace, hours[3], BillingItem::Trigger, 10_000)]).await?;
-    system.sandbox.add_fault(Fault { action: "PushMeteringData".to_owned(), times: 1, kind: FaultKind::Doubt })?;
+    system.sandbox.add_fault(Fault {
+        action: "PushMeteringData".to_owned(),
+        times: 1,
+        kind: FaultKind::Doubt,
+    })?;
     system.finish_day("cn1", first).await?;
     let record = system
         .eventually("the record's outcome is unknown", async || {
@@ -276,8 +283,10 @@ async fn a_lost_release_is_found_by_reconciling(engine: Engine) -> anyhow::Resul
     let (_, paid) = system.cloud_customer("cn1", "unheard", &purchase).await?;
     system.sandbox.set_delivery(DeliverySettings { lose_next: 1, ..DeliverySettings::default() })?;
     system.sandbox.release(&purchase.instance_id, false)?;
-    let request =
-        billing::ReconcileRequest { request_id: tandem_tests::system::request_id("reconcile"), ..Default::default() };
+    let request = billing::ReconcileRequest {
+        request_id: tandem_tests::system::request_id("reconcile"),
+        ..Default::default()
+    };
     let found = system.operator()?.marketplace().reconcile(request).await?.into_inner();
     ensure!(found.compared_count == 1 && found.differences.len() == 1, "{found:?}");
     let binding = system.binding(&paid.workspace).await?;

@@ -89,7 +89,12 @@ fn listing(set: &FileDescriptorSet) -> anyhow::Result<String> {
             let of = field.oneof_index.filter(|_| !field.proto3_optional());
             let oneof = of.and_then(|at| message.oneof_decl.get(usize::try_from(at).ok()?));
             let oneof = oneof.map(|oneof| format!(" in {}", oneof.name())).unwrap_or_default();
-            lines.push(format!("message {name} = {:>3} {}: {}{oneof}", field.number(), field.name(), type_name(field)));
+            lines.push(format!(
+                "message {name} = {:>3} {}: {}{oneof}",
+                field.number(),
+                field.name(),
+                type_name(field)
+            ));
         }
         for range in &message.reserved_range {
             lines.push(format!("message {name} reserves {}..{}", range.start(), range.end()));
@@ -131,7 +136,9 @@ fn the_contract_is_as_stored() -> anyhow::Result<()> {
 fn the_reasons_are_as_stored() -> anyhow::Result<()> {
     let mut lines: Vec<String> = Reason::ALL
         .iter()
-        .map(|reason| format!("{} {:?} {:?}: {}\n", reason.name(), reason.code(), reason.retry(), reason.meaning()))
+        .map(|reason| {
+            format!("{} {:?} {:?}: {}\n", reason.name(), reason.code(), reason.retry(), reason.meaning())
+        })
         .collect();
     lines.sort();
     compare("reasons.txt", &lines.concat())
@@ -140,7 +147,8 @@ fn the_reasons_are_as_stored() -> anyhow::Result<()> {
 /// The request of each method, by the method's path.
 fn requests(set: &FileDescriptorSet) -> anyhow::Result<BTreeMap<String, (DescriptorProto, DescriptorProto)>> {
     let messages = messages(set);
-    let find = |name: &str| messages.get(name).cloned().with_context(|| format!("{name} is not in the schema"));
+    let find =
+        |name: &str| messages.get(name).cloned().with_context(|| format!("{name} is not in the schema"));
     let mut requests = BTreeMap::new();
     for file in &set.file {
         for service in &file.service {
@@ -164,7 +172,12 @@ fn every_changing_method_takes_a_request_id() -> anyhow::Result<()> {
     for method in METHODS {
         let (request, _) = requests.get(method.path).with_context(|| method.path.to_owned())?;
         let takes = has(request, "request_id", Type::String);
-        ensure!(takes == method.changes, "{}: changes is {}, request_id is {takes}", method.path, method.changes);
+        ensure!(
+            takes == method.changes,
+            "{}: changes is {}, request_id is {takes}",
+            method.path,
+            method.changes
+        );
         ensure!(!method.roles.is_empty(), "{} may be called by nobody", method.path);
     }
     Ok(())
@@ -191,7 +204,11 @@ fn every_list_is_paged() -> anyhow::Result<()> {
 fn nothing_in_the_contract_is_a_float() -> anyhow::Result<()> {
     for (name, message) in messages(&schema()?) {
         for field in &message.field {
-            ensure!(!matches!(field.r#type(), Type::Double | Type::Float), "{name}.{} is a float", field.name());
+            ensure!(
+                !matches!(field.r#type(), Type::Double | Type::Float),
+                "{name}.{} is a float",
+                field.name()
+            );
         }
     }
     Ok(())

@@ -18,7 +18,8 @@ const LIMIT_KIB: u64 = 1_536;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing_and_health_says_so() -> anyhow::Result<()> {
-    let system = Setup::new(Engine::Sqlite).processes(NODE).file_limit(Service::Console, LIMIT_KIB).run().await?;
+    let system =
+        Setup::new(Engine::Sqlite).processes(NODE).file_limit(Service::Console, LIMIT_KIB).run().await?;
     let (_, paid) = system.direct_customer("cn1", "crowded").await?;
     let today = day("2026-03-02")?;
     let hours = hours(today, "Asia/Shanghai")?;

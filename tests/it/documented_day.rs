@@ -32,7 +32,11 @@ fn points(workspace: &str, hours: &[jiff::Timestamp]) -> anyhow::Result<Vec<Usag
             name => Measure::from_str_name(&format!("MEASURE_{name}")).context(measure)?,
         };
         let hour = *hours.get(hour).context("hour")?;
-        points.push(UsagePoint { measure: measure.into(), retention_days, ..point(workspace, hour, item, quantity) });
+        points.push(UsagePoint {
+            measure: measure.into(),
+            retention_days,
+            ..point(workspace, hour, item, quantity)
+        });
     }
     Ok(points)
 }
@@ -114,7 +118,10 @@ async fn late_points_become_adjustments(engine: Engine) -> anyhow::Result<()> {
     system.finish_day("cn1", second).await?;
 
     let after = system.bill(&paid.account, workspace, "2026-03-02").await?;
-    ensure!((&after.lines, &after.payable) == (&issued.lines, &issued.payable), "an issued bill changed: {after:?}");
+    ensure!(
+        (&after.lines, &after.payable) == (&issued.lines, &issued.payable),
+        "an issued bill changed: {after:?}"
+    );
     let next = system.bill(&paid.account, workspace, "2026-03-03").await?;
     let lines = amounts(&next);
     let expected = vec![("TRIGGER".to_owned(), 1_000_000), ("TRIGGER of 2026-03-02".to_owned(), 1_500_000)];

@@ -178,9 +178,7 @@ async fn kept(system: &System, customers: &Customers, promised: &Promised) -> an
                 let mails = system.mails_to(&customer.email)?;
                 anyhow::Ok(mails.iter().filter(|mail| mail.text.contains(&purchase.account_id)).count())
             };
-            system
-                .eventually("the customer is told", async || Ok((told().await? > 0).then_some(())))
-                .await?;
+            system.eventually("the customer is told", async || Ok((told().await? > 0).then_some(()))).await?;
             ensure!(told().await? == 1, "I-29: {} was told {} times", customer.email, told().await?);
         }
     }
@@ -188,7 +186,10 @@ async fn kept(system: &System, customers: &Customers, promised: &Promised) -> an
     for notice in acknowledged.filter(|notice| notice.state == NoticeState::Done) {
         let instance = notice.fields.instance.unwrap_or_default();
         let state = system.subscription(&instance).await?.state();
-        ensure!(state == billing::SubscriptionState::Cancelled, "I-39: {instance} was acknowledged and is {state:?}");
+        ensure!(
+            state == billing::SubscriptionState::Cancelled,
+            "I-39: {instance} was acknowledged and is {state:?}"
+        );
     }
     system.check_invariants().await
 }

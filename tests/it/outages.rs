@@ -39,7 +39,8 @@ async fn the_console_goes_on_while_billing_is_away(engine: Engine) -> anyhow::Re
     }
     // A correction, too: the last one counts.
     system.record_all(vec![point(&paid.workspace, hours[6], BillingItem::Trigger, 20_000)]).await?;
-    let request = console::GetUsageSummaryRequest { workspace_id: paid.workspace.clone(), ..Default::default() };
+    let request =
+        console::GetUsageSummaryRequest { workspace_id: paid.workspace.clone(), ..Default::default() };
     let summary = system.portal()?.usage().get_usage_summary(request).await?.into_inner();
     ensure!(summary.items.iter().any(|item| item.item() == BillingItem::Trigger), "{summary:?}");
     let request =
@@ -195,7 +196,10 @@ async fn good_points_of_a_batch_count_and_bad_ones_are_named(engine: Engine) -> 
     ];
     ensure!(reasons == expected, "{:#?}", answer.refused);
     ensure!(answer.refused.iter().all(|refused| !refused.message.is_empty()), "{:?}", answer.refused);
-    ensure!((answer.accepted_count, answer.duplicate_count, answer.replaced_count) == (2, 1, 1), "{answer:?}");
+    ensure!(
+        (answer.accepted_count, answer.duplicate_count, answer.replaced_count) == (2, 1, 1),
+        "{answer:?}"
+    );
     system.finish_day("cn1", first).await?;
     let bill = system.bill(&paid.account, &paid.workspace, "2026-03-02").await?;
     ensure!(payable(&bill) == 300, "{bill:?}");

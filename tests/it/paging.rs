@@ -106,7 +106,8 @@ async fn every_old_row_comes_once_while_new_ones_are_added(engine: Engine) -> an
         "marketplace events",
         &old,
         async |page_token| {
-            let request = billing::ListMarketplaceEventsRequest { page_size: 2, page_token, ..Default::default() };
+            let request =
+                billing::ListMarketplaceEventsRequest { page_size: 2, page_token, ..Default::default() };
             let page = operator.marketplace().list_marketplace_events(request).await?.into_inner();
             Ok((page.events.into_iter().map(|event| event.id).collect(), page.next_page_token))
         },

@@ -77,9 +77,10 @@ async fn all_four_price_columns(engine: Engine) -> anyhow::Result<()> {
         billed.sort();
         ensure!(billed == lines, "{site} in {currency}: {billed:?} instead of {lines:?}");
         ensure!(payable(&bill) == *total, "{site} in {currency}: {bill:?}");
-        let one_currency = bill.lines.iter().all(|line| {
-            line.amount.as_ref().is_some_and(|amount| amount.currency_code == *currency)
-        });
+        let one_currency = bill
+            .lines
+            .iter()
+            .all(|line| line.amount.as_ref().is_some_and(|amount| amount.currency_code == *currency));
         ensure!(one_currency, "I-06: {bill:?}");
         ensure!(system.wallet(&paid.account).await? == (1_000 - total, 0));
     }
@@ -91,8 +92,7 @@ async fn days_of_23_and_25_hours_are_billed_hour_by_hour_once(engine: Engine) ->
         ("2026-03-06T12:00:00Z", [("2026-03-07", 24), ("2026-03-08", 23), ("2026-03-09", 24)]),
         ("2026-10-30T12:00:00Z", [("2026-10-31", 24), ("2026-11-01", 25), ("2026-11-02", 24)]),
     ] {
-        let system =
-            Setup::new(engine).at(start.parse()?).time_zone("us1", "America/New_York").run().await?;
+        let system = Setup::new(engine).at(start.parse()?).time_zone("us1", "America/New_York").run().await?;
         let (_, here) = system.direct_customer("us1", "new-york").await?;
         let (_, there) = system.direct_customer("cn1", "shanghai").await?;
         let (mut sent, mut billed) = (0_i64, 0_i64);
@@ -113,7 +113,8 @@ async fn days_of_23_and_25_hours_are_billed_hour_by_hour_once(engine: Engine) ->
             system.record(points).await?;
             let shanghai = hours(day, "Asia/Shanghai")?;
             ensure!(shanghai.len() == 24, "Shanghai has no summer time");
-            let points = shanghai.iter().map(|hour| point(&there.workspace, *hour, BillingItem::Trigger, 10_000));
+            let points =
+                shanghai.iter().map(|hour| point(&there.workspace, *hour, BillingItem::Trigger, 10_000));
             system.record_all(points.collect()).await?;
         }
         for (text, _) in days {

@@ -20,8 +20,14 @@ use crate::on_both_engines;
 const ACCOUNT: &str = "1744000000000001";
 const OTHER_ACCOUNT: &str = "1744000000000002";
 /// Whatever an activation makes.
-const BILLING_TABLES: [&str; 6] =
-    ["billing_account", "workspace", "workspace_directory", "workspace_binding", "cloud_account", "landing_ticket"];
+const BILLING_TABLES: [&str; 6] = [
+    "billing_account",
+    "workspace",
+    "workspace_directory",
+    "workspace_binding",
+    "cloud_account",
+    "landing_ticket",
+];
 const CONSOLE_TABLES: [&str; 3] = ["workspace", "member", "pending_activation"];
 
 on_both_engines! {
@@ -29,7 +35,9 @@ on_both_engines! {
     one_purchase_cannot_be_tried_for_ever;
 }
 
-async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(engine: Engine) -> anyhow::Result<()> {
+async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(
+    engine: Engine,
+) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
     let owned = system.buy(OTHER_ACCOUNT).await?;
     system.cloud_customer("cn1", "owner", &owned).await?;
@@ -38,10 +46,9 @@ async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(engi
     system.sandbox.expire(&frozen.instance_id)?;
     let released = system.buy(ACCOUNT).await?;
     system.sandbox.release(&released.instance_id, true)?;
-    for (purchase, state) in [
-        (&frozen, billing::SubscriptionState::Suspended),
-        (&released, billing::SubscriptionState::Cancelled),
-    ] {
+    for (purchase, state) in
+        [(&frozen, billing::SubscriptionState::Suspended), (&released, billing::SubscriptionState::Cancelled)]
+    {
         system
             .eventually("the callback is applied", async || {
                 let subscription = system.subscription(&purchase.instance_id).await?;
@@ -61,14 +68,26 @@ async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(engi
         ("another seller's purchase", ids(&awkward(Awkward::OtherSeller)?), Reason::PurchaseNotFound),
         ("another product of ours", ids(&awkward(Awkward::OtherProduct)?), Reason::PurchaseWrongProduct),
         ("a frozen purchase", ids(&frozen), Reason::PurchaseSuspended),
-        ("a frozen purchase that was never announced", ids(&awkward(Awkward::Frozen)?), Reason::PurchaseSuspended),
+        (
+            "a frozen purchase that was never announced",
+            ids(&awkward(Awkward::Frozen)?),
+            Reason::PurchaseSuspended,
+        ),
         ("a released purchase", ids(&released), Reason::PurchaseEnded),
-        ("a closed purchase that was never announced", ids(&awkward(Awkward::Closed)?), Reason::PurchaseEnded),
+        (
+            "a closed purchase that was never announced",
+            ids(&awkward(Awkward::Closed)?),
+            Reason::PurchaseEnded,
+        ),
         ("a purchase whose money was given back", ids(&awkward(Awkward::Refunded)?), Reason::PurchaseEnded),
         ("a purchase that is being prepared", ids(&awkward(Awkward::Preparing)?), Reason::PurchasePending),
         ("a purchase of another customer", ids(&owned), Reason::PurchaseOwnedByOther),
         ("a sub-user's number", typed("204195741430123456", &good.instance_id), Reason::MainAccountRequired),
-        ("a sub-user's login name", typed("mary@1744000000000001.onaliyun.com", &good.instance_id), Reason::MainAccountRequired),
+        (
+            "a sub-user's login name",
+            typed("mary@1744000000000001.onaliyun.com", &good.instance_id),
+            Reason::MainAccountRequired,
+        ),
         ("no number at all", typed("not-a-number", &good.instance_id), Reason::InvalidField),
     ];
     let customer = system.register("cn1", "hopeful").await?;
@@ -93,7 +112,10 @@ async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(engi
         system.advance(SignedDuration::from_mins(15)).await?;
     }
     ensure!(texts.len() >= reasons.len(), "two reasons have one text: {texts:#?}");
-    ensure!(texts.iter().any(|text| text.contains("main account")), "nobody says what to type instead: {texts:#?}");
+    ensure!(
+        texts.iter().any(|text| text.contains("main account")),
+        "nobody says what to type instead: {texts:#?}"
+    );
     let after = (
         system.billing_rows().await?.counts(&BILLING_TABLES).await?,
         system.console_rows().await?.counts(&CONSOLE_TABLES).await?,

@@ -5,11 +5,13 @@ use bytes::Bytes;
 use prost::Message;
 use tandem_proto::access::METHODS;
 use tandem_proto::billing::v1 as billing;
-use tandem_proto::common::v1::{BillingItem, BillingRegion, Company, Language, Money, SettlementMethod, Vendor};
+use tandem_proto::common::v1::Role;
+use tandem_proto::common::v1::{
+    BillingItem, BillingRegion, Company, Language, Money, SettlementMethod, Vendor,
+};
 use tandem_proto::console::v1 as console;
 use tandem_proto::console::v1::activate_workspace_request::Activation;
 use tandem_proto::console::v1::commercial_activation::Payer;
-use tandem_proto::common::v1::Role;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::reason_of;
 use tandem_tests::customer::{PASSWORD, activation, commercial};
@@ -62,7 +64,8 @@ async fn repeat<M: Message>(
     let refused = call_as(channel()?, path, bytes(other)).await;
     let refused = refused.err().with_context(|| format!("{path} takes another body under the same id"))?;
     ensure!(reason_of(&refused) == Some(Reason::RequestIdReused), "{path}: {refused:?}");
-    let again = call_as(channel()?, path, bytes(first)).await.with_context(|| format!("{path}, once more"))?;
+    let again =
+        call_as(channel()?, path, bytes(first)).await.with_context(|| format!("{path}, once more"))?;
     ensure!(once == again, "{path} has forgotten its answer");
     seen.push(path);
     once.context("no answer")
@@ -100,7 +103,8 @@ async fn console_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         language: Language::En.into(),
     };
     let other = other!(send, |m| m.email = "other@cn1.example".to_owned());
-    repeat(system, seen, "/tandem.console.v1.RegistrationService/SendVerificationCode", &send, &other).await?;
+    repeat(system, seen, "/tandem.console.v1.RegistrationService/SendVerificationCode", &send, &other)
+        .await?;
     let email_code = system
         .eventually("the code is mailed", async || {
             Ok(system.mails_to("repeats@cn1.example")?.into_iter().find_map(|mail| mail.code()))
@@ -120,7 +124,8 @@ async fn console_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(register, |m| m.username = "other".to_owned());
     let answer =
-        repeat(system, seen, "/tandem.console.v1.RegistrationService/RegisterAccount", &register, &other).await?;
+        repeat(system, seen, "/tandem.console.v1.RegistrationService/RegisterAccount", &register, &other)
+            .await?;
     let account = console::RegisterAccountResponse::decode(answer)?.account.context("account")?;
     let customer = tandem_tests::customer::Customer {
         id: account.id.clone(),
@@ -132,7 +137,8 @@ async fn console_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     let activate = activation(&customer, "repeats", Activation::Commercial(asked));
     let other = other!(activate, |m| m.workspace_name = "other".to_owned());
     let answer =
-        repeat(system, seen, "/tandem.console.v1.RegistrationService/ActivateWorkspace", &activate, &other).await?;
+        repeat(system, seen, "/tandem.console.v1.RegistrationService/ActivateWorkspace", &activate, &other)
+            .await?;
     let workspace = console::ActivateWorkspaceResponse::decode(answer)?.workspace.context("workspace")?.id;
 
     let mate = system.register("cn1", "mate").await?;
@@ -215,10 +221,13 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         language: Language::En.into(),
         first_password: Some(billing::new_account::FirstPassword::Password(PASSWORD.to_owned())),
     };
-    let create =
-        billing::CreateAccountRequest { request_id: request_id("create"), account: Some(new_account("billed")) };
+    let create = billing::CreateAccountRequest {
+        request_id: request_id("create"),
+        account: Some(new_account("billed")),
+    };
     let other = billing::CreateAccountRequest { account: Some(new_account("other")), ..create.clone() };
-    let answer = repeat(system, seen, "/tandem.billing.v1.AccountService/CreateAccount", &create, &other).await?;
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.AccountService/CreateAccount", &create, &other).await?;
     let account = billing::CreateAccountResponse::decode(answer)?.account.context("account")?;
     let send = billing::SendVerificationCodeRequest {
         request_id: request_id("send"),
@@ -242,8 +251,10 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         amount: Some(Money { currency_code: "CNY".to_owned(), minor_units: 5_000 }),
         channel: billing::RechargeChannel::BankTransfer.into(),
     };
-    let other = other!(recharge, |m| m.amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 6_000 }));
-    let answer = repeat(system, seen, "/tandem.billing.v1.WalletService/CreateRecharge", &recharge, &other).await?;
+    let other =
+        other!(recharge, |m| m.amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 6_000 }));
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.WalletService/CreateRecharge", &recharge, &other).await?;
     let recharge = billing::CreateRechargeResponse::decode(answer)?.recharge.context("recharge")?;
     let confirm = billing::ConfirmRechargeRequest {
         request_id: request_id("confirm"),
@@ -274,7 +285,8 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         settlement_method: SettlementMethod::BillingCenter.into(),
         purchase: None,
     };
-    let other = other!(bind, |m| m.payer = Some(billing::bind_workspace_request::Payer::NewAccount(new_account("other"))));
+    let other = other!(bind, |m| m.payer =
+        Some(billing::bind_workspace_request::Payer::NewAccount(new_account("other"))));
     repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
 
     let deliver = billing::DeliverUsageRequest {
@@ -320,7 +332,8 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         }],
     };
     let other = other!(announce, |m| m.events[0].vendor_account_id = "1744000000000002".to_owned());
-    repeat(system, seen, "/tandem.billing.v1.MarketplaceService/RecordMarketplaceEvents", &announce, &other).await?;
+    repeat(system, seen, "/tandem.billing.v1.MarketplaceService/RecordMarketplaceEvents", &announce, &other)
+        .await?;
     let reconcile = billing::ReconcileRequest { request_id: request_id("reconcile"), ..Default::default() };
     let other = other!(reconcile, |m| m.subscription_id = format!("sub_{}", "0".repeat(32)));
     repeat(system, seen, "/tandem.billing.v1.MarketplaceService/Reconcile", &reconcile, &other).await?;

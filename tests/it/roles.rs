@@ -76,7 +76,8 @@ async fn arbitrary_requests_are_never_our_fault(engine: Engine) -> anyhow::Resul
         for service in served_by(method.path) {
             for number in 0..TRIES {
                 let request = if number == 0 { Vec::new() } else { messages.request(method.path)? };
-                let call = call_as(system.as_role(role)?.of(service), method.path, Bytes::from(request.clone()));
+                let call =
+                    call_as(system.as_role(role)?.of(service), method.path, Bytes::from(request.clone()));
                 let Ok(answer) = tokio::time::timeout(limit, call).await else {
                     ensure!(limit == STREAM_LIMIT, "{} does not answer {request:?}", method.path);
                     continue;
@@ -84,14 +85,20 @@ async fn arbitrary_requests_are_never_our_fault(engine: Engine) -> anyhow::Resul
                 let Err(status) = answer else { continue };
                 let ours = matches!(
                     status.code(),
-                    Code::Internal | Code::Unknown | Code::DataLoss | Code::Unimplemented | Code::DeadlineExceeded
+                    Code::Internal
+                        | Code::Unknown
+                        | Code::DataLoss
+                        | Code::Unimplemented
+                        | Code::DeadlineExceeded
                 );
                 if ours {
                     faults.entry(method.path).or_insert_with(|| format!("{status:?} to {request:?}"));
                     continue;
                 }
                 ensure!(reason_of(&status).is_some(), "{}: no reason in {status:?}", method.path);
-                let quiet = !["SELECT", "sqlx", "postgres", "/tmp"].iter().any(|word| status.message().contains(word));
+                let quiet = !["SELECT", "sqlx", "postgres", "/tmp"]
+                    .iter()
+                    .any(|word| status.message().contains(word));
                 ensure!(quiet, "I-33: {}: {status:?}", method.path);
             }
         }

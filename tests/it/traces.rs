@@ -20,18 +20,21 @@ async fn one_trace_shows_callback_fall_back_and_mail() -> anyhow::Result<()> {
         for span in spans {
             traces.entry(&span.trace).or_default().push(span);
         }
-        traces.into_values().find(|trace| {
-            let has = |service: &str, name: &str, attribute: &str| {
-                trace.iter().any(|span| {
-                    span.service == service
-                        && span.name.contains(name)
-                        && (attribute.is_empty() || span.attributes.iter().any(|a| a.contains(attribute)))
-                })
-            };
-            has("marketplace-gateway", "callback", "cancelled")
-                && has("billing-svc", "RecordMarketplaceEvents", "")
-                && has("billing-svc", "deliver", "topic=mail")
-        }).is_some()
+        traces
+            .into_values()
+            .find(|trace| {
+                let has = |service: &str, name: &str, attribute: &str| {
+                    trace.iter().any(|span| {
+                        span.service == service
+                            && span.name.contains(name)
+                            && (attribute.is_empty() || span.attributes.iter().any(|a| a.contains(attribute)))
+                    })
+                };
+                has("marketplace-gateway", "callback", "cancelled")
+                    && has("billing-svc", "RecordMarketplaceEvents", "")
+                    && has("billing-svc", "deliver", "topic=mail")
+            })
+            .is_some()
     };
     let found = system
         .eventually("one trace holds all three", async || Ok(whole(&collector.spans()).then_some(())))
@@ -40,7 +43,9 @@ async fn one_trace_shows_callback_fall_back_and_mail() -> anyhow::Result<()> {
         let mut names: Vec<String> = collector
             .spans()
             .iter()
-            .map(|span| format!("{} {} {:02x?} {:?}", span.service, span.name, &span.trace[..4], span.attributes))
+            .map(|span| {
+                format!("{} {} {:02x?} {:?}", span.service, span.name, &span.trace[..4], span.attributes)
+            })
             .collect();
         names.sort();
         names.dedup();

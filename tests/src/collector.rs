@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
-use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -74,7 +80,9 @@ impl TraceService for Collector {
                     service: service.clone(),
                     name: span.name,
                     trace: span.trace_id,
-                    attributes: attributes.map(|a| format!("{}={}", a.key, text(a.value.and_then(|v| v.value)))).collect(),
+                    attributes: attributes
+                        .map(|a| format!("{}={}", a.key, text(a.value.and_then(|v| v.value))))
+                        .collect(),
                 });
             }
         }

@@ -43,7 +43,8 @@ impl Door {
     /// Opens a door to the server of `TANDEM_TEST_POSTGRES`.
     pub async fn open() -> anyhow::Result<Door> {
         let server = crate::engine::server();
-        let authority = server.split("://").nth(1).and_then(|rest| rest.split('/').next()).context("no URL")?;
+        let authority =
+            server.split("://").nth(1).and_then(|rest| rest.split('/').next()).context("no URL")?;
         let host = authority.rsplit('@').next().unwrap_or(authority).to_owned();
         let host = if host.contains(':') { host } else { format!("{host}:5432") };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

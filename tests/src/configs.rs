@@ -69,7 +69,12 @@ async fn free_port() -> anyhow::Result<SocketAddr> {
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes that run side by side start in different places.
-    let _ = NEXT.compare_exchange(0, u16::from_le_bytes(random_bytes()) | 1, Ordering::Relaxed, Ordering::Relaxed);
+    let _ = NEXT.compare_exchange(
+        0,
+        u16::from_le_bytes(random_bytes()) | 1,
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    );
     loop {
         let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -184,7 +189,10 @@ pub fn write(
             Service::Gateway => {
                 write!(text, "[http]\nlisten = '{}'\n", addresses.callbacks)?;
                 write!(text, "[billing]\nuri = 'http://{}'\n", addresses.billing)?;
-                write!(text, "[brand]\nname = 'Acme Observability'\nconsole_url = 'https://acme.example/'\n")?;
+                write!(
+                    text,
+                    "[brand]\nname = 'Acme Observability'\nconsole_url = 'https://acme.example/'\n"
+                )?;
                 market(&mut text, folder, addresses)?;
             }
         }
@@ -216,7 +224,10 @@ fn common(
         key.display()
     )?;
     for (caller, key) in &keys.public {
-        write!(text, "[[identity.callers]]\nname = '{caller}'\nrole = '{caller}'\npublic_keys = ['{key}']\n")?;
+        write!(
+            text,
+            "[[identity.callers]]\nname = '{caller}'\nrole = '{caller}'\npublic_keys = ['{key}']\n"
+        )?;
     }
     Ok(text)
 }
@@ -228,7 +239,11 @@ fn database(text: &mut String, url: &str) -> std::fmt::Result {
 
 fn mail(text: &mut String, folder: &Path, service: Service) -> std::fmt::Result {
     let directory = mail_folder(folder, service);
-    write!(text, "[mail]\nmode = 'eml'\ndirectory = '{}'\nbrand_name = 'Acme Observability'\n", directory.display())
+    write!(
+        text,
+        "[mail]\nmode = 'eml'\ndirectory = '{}'\nbrand_name = 'Acme Observability'\n",
+        directory.display()
+    )
 }
 
 fn market(text: &mut String, folder: &Path, addresses: &Addresses) -> anyhow::Result<()> {

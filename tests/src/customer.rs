@@ -117,7 +117,8 @@ impl System {
     /// A Free workspace.
     pub async fn free_workspace(&self, customer: &Customer, name: &str) -> anyhow::Result<String> {
         let asked = Activation::Free(console::FreeActivation { create_billing_account: false });
-        let response = self.portal()?.registration().activate_workspace(activation(customer, name, asked)).await?;
+        let response =
+            self.portal()?.registration().activate_workspace(activation(customer, name, asked)).await?;
         let workspace = response.into_inner().workspace.context("the answer has no workspace")?;
         anyhow::ensure!(workspace.plan() == Plan::Free, "the workspace is not Free");
         Ok(workspace.id)
@@ -193,7 +194,11 @@ pub fn paid(response: console::ActivateWorkspaceResponse) -> anyhow::Result<Paid
 }
 
 /// A whole request of step 3.
-pub fn activation(customer: &Customer, name: &str, activation: Activation) -> console::ActivateWorkspaceRequest {
+pub fn activation(
+    customer: &Customer,
+    name: &str,
+    activation: Activation,
+) -> console::ActivateWorkspaceRequest {
     console::ActivateWorkspaceRequest {
         request_id: request_id("activate"),
         console_account_id: customer.id.clone(),

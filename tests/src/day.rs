@@ -46,7 +46,10 @@ pub fn hours(day: UsageDay, zone_name: &str) -> anyhow::Result<Vec<Timestamp>> {
 
 impl System {
     /// Records points as an internal service does; each batch gets an id of its own.
-    pub async fn record(&self, points: Vec<console::UsagePoint>) -> anyhow::Result<console::RecordUsageResponse> {
+    pub async fn record(
+        &self,
+        points: Vec<console::UsagePoint>,
+    ) -> anyhow::Result<console::RecordUsageResponse> {
         let sent = points.len();
         let request = console::RecordUsageRequest { request_id: request_id("usage"), points };
         let answer = self.as_role(Role::UsageSource)?.usage().record_usage(request).await?.into_inner();
@@ -111,15 +114,25 @@ impl System {
                 break;
             }
         }
-        bills.sort_by(|a, b| (&a.usage_day, &a.issue_time.map(|t| (t.seconds, t.nanos))).cmp(&(&b.usage_day, &b.issue_time.map(|t| (t.seconds, t.nanos)))));
+        bills.sort_by(|a, b| {
+            (&a.usage_day, &a.issue_time.map(|t| (t.seconds, t.nanos)))
+                .cmp(&(&b.usage_day, &b.issue_time.map(|t| (t.seconds, t.nanos))))
+        });
         Ok(bills)
     }
 
     /// The one bill of a workspace and day.
-    pub async fn bill(&self, account: &str, workspace: &str, day: &str) -> anyhow::Result<billing::DailyBill> {
+    pub async fn bill(
+        &self,
+        account: &str,
+        workspace: &str,
+        day: &str,
+    ) -> anyhow::Result<billing::DailyBill> {
         let bills = self.bills(account).await?;
-        let mut found: Vec<_> =
-            bills.into_iter().filter(|bill| bill.workspace_id == workspace && bill.usage_day == day).collect();
+        let mut found: Vec<_> = bills
+            .into_iter()
+            .filter(|bill| bill.workspace_id == workspace && bill.usage_day == day)
+            .collect();
         ensure!(found.len() == 1, "{} bills of {workspace} for {day}", found.len());
         found.pop().context("no bill")
     }
@@ -145,7 +158,8 @@ impl System {
     pub async fn wallet(&self, account: &str) -> anyhow::Result<(i64, i64)> {
         let request = billing::GetWalletRequest { billing_account_id: account.to_owned() };
         let wallet = self.operator()?.wallet().get_wallet(request).await?.into_inner();
-        let minor = |money: Option<tandem_proto::common::v1::Money>| money.map_or(0, |money| money.minor_units);
+        let minor =
+            |money: Option<tandem_proto::common::v1::Money>| money.map_or(0, |money| money.minor_units);
         Ok((minor(wallet.cash), minor(wallet.overdraft)))
     }
 }
@@ -160,7 +174,9 @@ pub fn amounts(bill: &billing::DailyBill) -> Vec<(String, i64)> {
     let line = |line: &billing::BillLine| {
         let item = line.item().as_str_name().trim_start_matches("BILLING_ITEM_").to_owned();
         let name = match line.kind() {
-            billing::BillLineKind::PayAsYouGo if line.retention_days > 0 => format!("{item}/{}", line.retention_days),
+            billing::BillLineKind::PayAsYouGo if line.retention_days > 0 => {
+                format!("{item}/{}", line.retention_days)
+            }
             billing::BillLineKind::PayAsYouGo => item,
             billing::BillLineKind::Adjustment => format!("{item} of {}", line.adjusted_day),
             other => other.as_str_name().trim_start_matches("BILL_LINE_KIND_").to_owned(),

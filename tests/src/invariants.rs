@@ -177,7 +177,10 @@ impl System {
             let value = |map: &BTreeMap<String, i64>| map.get(instance).copied().unwrap_or(0);
             let (theirs, ours) = (value(&remembered), value(&surely));
             let most = ours + value(&perhaps);
-            ensure!((ours..=most).contains(&theirs), "I-17: {instance} has {theirs} there, {ours} to {most} here");
+            ensure!(
+                (ours..=most).contains(&theirs),
+                "I-17: {instance} has {theirs} there, {ours} to {most} here"
+            );
         }
         Ok(())
     }

@@ -62,7 +62,8 @@ impl System {
         act.await?;
         self.eventually("a code is mailed", async || {
             let mails = self.mails()?;
-            let mut new = mails.iter().filter(|(name, mail)| mail.to == address && !before.contains_key(*name));
+            let mut new =
+                mails.iter().filter(|(name, mail)| mail.to == address && !before.contains_key(*name));
             Ok(new.find_map(|(_, mail)| mail.code()))
         })
         .await

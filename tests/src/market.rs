@@ -1,8 +1,8 @@
 //! The vendor's side as tests use it: callbacks sent by hand, and where bindings and metering stand.
 
 use anyhow::{Context as _, ensure};
-use tandem_adapters::sandbox::state::SandboxPurchase;
 use tandem_adapters::callback::{CallbackAction, CallbackFields};
+use tandem_adapters::sandbox::state::SandboxPurchase;
 use tandem_proto::billing::v1 as billing;
 
 use crate::configs::{self, VENDOR};
@@ -72,8 +72,12 @@ impl System {
 
     /// The account's only cloud account.
     pub async fn cloud_account(&self, account: &str) -> anyhow::Result<billing::CloudAccount> {
-        let request = billing::ListCloudAccountsRequest { billing_account_id: account.to_owned(), ..Default::default() };
-        let mut found = self.operator()?.marketplace().list_cloud_accounts(request).await?.into_inner().cloud_accounts;
+        let request = billing::ListCloudAccountsRequest {
+            billing_account_id: account.to_owned(),
+            ..Default::default()
+        };
+        let mut found =
+            self.operator()?.marketplace().list_cloud_accounts(request).await?.into_inner().cloud_accounts;
         ensure!(found.len() == 1, "{} cloud accounts", found.len());
         found.pop().context("no cloud account")
     }

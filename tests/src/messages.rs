@@ -87,8 +87,12 @@ impl Messages {
                 let value = match kind {
                     Type::Bool => i64::try_from(self.dice.below(2))?,
                     Type::Enum => self.dice.pick(&[0, 1, 2, 3, 1, 2, 99, -1]),
-                    Type::Int32 => self.dice.pick(&[0, 1, 3, 7, 14, 500, -1, i64::from(i32::MAX), i64::from(i32::MIN)]),
-                    _ => self.dice.pick(&[0, 1, 1_772_337_600, 5_000, -1, i64::MAX, i64::MIN, 253_402_300_800]),
+                    Type::Int32 => {
+                        self.dice.pick(&[0, 1, 3, 7, 14, 500, -1, i64::from(i32::MAX), i64::from(i32::MIN)])
+                    }
+                    _ => {
+                        self.dice.pick(&[0, 1, 1_772_337_600, 5_000, -1, i64::MAX, i64::MIN, 253_402_300_800])
+                    }
                 };
                 encode_key(number, WireType::Varint, bytes);
                 encode_varint(value.cast_unsigned(), bytes);
@@ -118,7 +122,9 @@ impl Messages {
             name if name.ends_with("_id") || name == "landing_ticket" => {
                 let mut ids = self.ids.clone();
                 let zeros = "0".repeat(32);
-                ids.extend(["wks", "bac", "cac", "sub", "bil", "mtr"].map(|prefix| format!("{prefix}_{zeros}")));
+                ids.extend(
+                    ["wks", "bac", "cac", "sub", "bil", "mtr"].map(|prefix| format!("{prefix}_{zeros}")),
+                );
                 ids
             }
             _ => vec!["a".into(), "zh".into(), "1".into()],

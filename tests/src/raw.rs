@@ -16,15 +16,23 @@ pub fn served_by(path: &str) -> Vec<Service> {
         path if path.starts_with("/tandem.console.") => vec![Service::Console],
         path if path.starts_with("/tandem.billing.") => vec![Service::Billing],
         path if path.starts_with("/tandem.marketplace.") => vec![Service::Gateway],
-        path if path.starts_with("/tandem.common.v1.OutboxService/") => vec![Service::Console, Service::Billing],
+        path if path.starts_with("/tandem.common.v1.OutboxService/") => {
+            vec![Service::Console, Service::Billing]
+        }
         _ => Service::ALL.to_vec(),
     }
 }
 
 impl System {
     /// Calls a method without any token.
-    pub async fn call_without_token(&self, service: Service, path: &str, message: Bytes) -> anyhow::Result<Status> {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", service.address(&self.addresses)))?;
+    pub async fn call_without_token(
+        &self,
+        service: Service,
+        path: &str,
+        message: Bytes,
+    ) -> anyhow::Result<Status> {
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("http://{}", service.address(&self.addresses)))?;
         match call(endpoint.connect().await?, path, message).await {
             Ok(_) => anyhow::bail!("{path} answers without a token"),
             Err(status) => Ok(status),

@@ -41,7 +41,8 @@ pub async fn task(
     let handle = match service {
         Service::Console => {
             let wiring = tandem_console::Wiring { listener: grpc, metrics: None, clock, identity: None };
-            let app = tandem_console::App::build(tandem_console::config::Config::load(Some(&file))?, wiring).await?;
+            let app = tandem_console::App::build(tandem_console::config::Config::load(Some(&file))?, wiring)
+                .await?;
             tokio::spawn(async move { Ok(app.run(token).await?) })
         }
         Service::Billing => {
@@ -76,7 +77,11 @@ pub fn child(
         // EFBIG, as a full disk makes them fail with ENOSPC.
         Some(kib) => {
             let mut command = Command::new("bash");
-            command.arg("-c").arg(format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$@\"")).arg("bash").arg(program);
+            command
+                .arg("-c")
+                .arg(format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$@\""))
+                .arg("bash")
+                .arg(program);
             command
         }
         None => Command::new(program),
@@ -117,7 +122,9 @@ impl Running {
                 let Some(id) = child.id() else { bail!("a service ended by itself") };
                 let kill = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
                 ensure!(kill.success(), "a service could not be asked to stop");
-                let status = tokio::time::timeout(STOP_LIMIT, child.wait()).await.context("a service does not stop")??;
+                let status = tokio::time::timeout(STOP_LIMIT, child.wait())
+                    .await
+                    .context("a service does not stop")??;
                 ensure!(status.success(), "a service stopped with {status}");
                 Ok(())
             }

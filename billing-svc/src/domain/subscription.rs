@@ -32,6 +32,12 @@ impl State {
         matches!(self, State::Cancelled | State::Expired)
     }
 
+    /// Whether the vendor bills usage of it: nothing that is used while it is frozen (`vendors/alibaba.md` 7.4). Such
+    /// usage is settled by the Billing Center.
+    pub fn takes_usage(self) -> bool {
+        self == State::Active
+    }
+
     /// Whether workspaces may settle through it: rule R3 holds as long as this does.
     pub fn is_live(self) -> bool {
         matches!(self, State::Active | State::Suspended)
@@ -173,6 +179,8 @@ pub fn apply(
         _ if current.state.is_ended() => return Ok(Applied::Unchanged),
         EventKind::Renewed => {
             next.expires_at = event.expires_at.or(current.expires_at);
+            // A trial that is paid for is announced as a renewal (`vendors/alibaba.md` section 2).
+            next.trial = false;
             if current.state == State::Suspended {
                 next.state = if current.owner.is_some() { State::Active } else { State::PendingBinding };
                 Effect::Reinstated

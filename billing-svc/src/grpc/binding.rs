@@ -53,14 +53,20 @@ impl BindingService for Service {
         let now = self.0.clock.now();
         let profile = profile(request.workspace)?;
         let method = named("settlement_method", SettlementMethod::from_message(request.settlement_method))?;
-        let (payer, payer_id) = self.payer(request.payer, profile.billing_region, now).await?;
-        let claim = match request.purchase {
+        let given = match request.purchase {
             Some(pb::bind_workspace_request::Purchase::PurchaseIds(ids)) => Some(Given::Ids(ids)),
             Some(pb::bind_workspace_request::Purchase::LandingTicket(id)) => Some(Given::Ticket(id)),
             Some(pb::bind_workspace_request::Purchase::CloudAccountId(id)) => Some(Given::CloudAccount(id)),
             None => None,
         };
-        let claim = self.claim(method, claim, profile.billing_region, payer_id, now).await?;
+        let prepared = async {
+            let (payer, payer_id) = self.payer(request.payer, profile.billing_region, now).await?;
+            Ok((payer, self.claim(method, given, profile.billing_region, payer_id, now).await?))
+        };
+        let (payer, claim) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(fault) => return self.answered_meanwhile(&key, fault).await,
+        };
         let wish = bind_workspace::Wish { profile, payer, method, claim };
         let pending = match request_log::open(&self.0.db, key).await? {
             Open::Answered(answer) => return Ok(Response::new(answer)),
@@ -133,8 +139,7 @@ impl BindingService for Service {
         let account: BillingAccountId = validate::parse("billing_account_id", &request.billing_account_id)?;
         let workspace: WorkspaceId = validate::parse("workspace_id", &request.workspace_id)?;
         let method = named("settlement_method", SettlementMethod::from_message(request.settlement_method))?;
-        let payer = change_settlement::check(&self.0, &account, &workspace, method, now).await?;
-        let claim = match request.purchase {
+        let given = match request.purchase {
             Some(pb::change_settlement_method_request::Purchase::PurchaseIds(ids)) => Some(Given::Ids(ids)),
             Some(pb::change_settlement_method_request::Purchase::LandingTicket(id)) => {
                 Some(Given::Ticket(id))
@@ -144,7 +149,14 @@ impl BindingService for Service {
             }
             None => None,
         };
-        let claim = self.claim(method, claim, payer.region, Some(payer.id), now).await?;
+        let prepared = async {
+            let payer = change_settlement::check(&self.0, &account, &workspace, method, now).await?;
+            self.claim(method, given, payer.region, Some(payer.id), now).await
+        };
+        let claim = match prepared.await {
+            Ok(claim) => claim,
+            Err(fault) => return self.answered_meanwhile(&key, fault).await,
+        };
         let wish = change_settlement::Wish { account, workspace, method, claim };
         let pending = match request_log::open(&self.0.db, key).await? {
             Open::Answered(answer) => return Ok(Response::new(answer)),
@@ -183,6 +195,19 @@ enum Given {
 }
 
 impl Service {
+    /// Answers a call that was refused before its transaction. A twin may have committed in this moment, and what it did
+    /// must not be the reason to refuse: then its answer is the answer.
+    async fn answered_meanwhile<R: prost::Message + Default>(
+        &self,
+        key: &RequestKey,
+        refusal: Fault,
+    ) -> Result<Response<R>, Status> {
+        match request_log::replay(&self.0.db, key).await? {
+            Some(answer) => Ok(Response::new(answer)),
+            None => Err(refusal.into()),
+        }
+    }
+
     async fn payer(
         &self,
         payer: Option<pb::bind_workspace_request::Payer>,

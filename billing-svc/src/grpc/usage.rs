@@ -46,7 +46,7 @@ impl UsageService for Service {
             Open::Answered(answer) => return Ok(Response::new(answer)),
             Open::Fresh(pending) => pending,
         };
-        let refused = deliver_usage::deliver_usage(&pending.tx, &usage, now).await?;
+        let refused = deliver_usage::deliver_usage(&pending.tx, &usage).await?;
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let response = pb::DeliverUsageResponse {
             taken_count: count(usage.len() - refused.len()),

@@ -64,6 +64,7 @@ const TABLES: &[&str] = &[
         standing TEXT NOT NULL,
         lock_at BIGINT,
         lock_cause TEXT,
+        lock_warned_days INTEGER,
         revision BIGINT NOT NULL,
         PRIMARY KEY (billing_account_id, workspace_id),
         CHECK ((standing = 'lock_countdown') = (lock_at IS NOT NULL))
@@ -229,6 +230,7 @@ const TABLES: &[&str] = &[
     )",
     // At most one bill for each account, workspace, day and kind (I-13).
     "CREATE UNIQUE INDEX daily_bill_period ON daily_bill (billing_account_id, workspace_id, usage_day, kind)",
+    "CREATE INDEX daily_bill_arrears ON daily_bill (issued_at) WHERE state = 'in_arrears'",
     "CREATE INDEX daily_bill_open ON daily_bill (billing_account_id, issued_at) WHERE state <> 'paid'",
     "CREATE TABLE bill_line (
         billing_account_id TEXT NOT NULL,

@@ -20,8 +20,8 @@ use crate::store::feed;
 use crate::store::ledger::{self, Posting};
 use crate::store::recharge::{self, Recharge, RechargeState};
 
-/// Bills a repayment goes over in one transaction: three years of daily bills.
-const OWED_MAX: i64 = 1_100;
+/// Bills read at once when a repayment is spread.
+const OWED_CHUNK: i64 = 500;
 
 /// Books a recharge; returns it with the balances after it.
 ///
@@ -73,6 +73,7 @@ pub async fn confirm_recharge(
     Ok((paid, after))
 }
 
+/// Spreads a repayment over the bills that are owed, oldest first.
 async fn repay_bills(
     tx: &Tx,
     account: &BillingAccountId,
@@ -80,33 +81,35 @@ async fn repay_bills(
     repaid: i64,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    if repaid == 0 {
-        return Ok(());
-    }
-    let mut bills = bill::lock_owed(tx, account, OWED_MAX).await?;
-    let parts = spread(repaid, bills.iter().map(|b| b.payable - b.paid));
-    if parts.iter().sum::<i64>() != repaid {
-        // The overdraft is always the unpaid rest of bills; anything else must not be papered over.
-        return Err(StoreError::Corrupt { table: "ledger_account", column: "overdraft" }.into());
-    }
-    let (mut payments, mut events) = (Vec::new(), Vec::new());
-    for (b, part) in bills.iter_mut().zip(parts).filter(|(_, part)| *part > 0) {
-        payments.push(Payment {
-            bill: b.id.clone(),
-            billing_account: account.clone(),
-            transfer_id: transfer_id.to_owned(),
-            instrument: Instrument::Cash,
-            amount: part,
-            paid_at: now,
-        });
-        b.paid += part;
-        if b.paid == b.payable {
-            (b.state, b.paid_at) = (BillState::Paid, Some(now));
-            events.push(event(b, FeedEvent::BillPaid { bill_id: b.id.as_str().to_owned() }));
+    let mut left = repaid;
+    while left > 0 {
+        let mut bills = bill::lock_owed(tx, account, OWED_CHUNK).await?;
+        let parts = spread(left, bills.iter().map(|b| b.payable - b.paid));
+        let spent: i64 = parts.iter().sum();
+        if spent == 0 {
+            // The overdraft is always the unpaid rest of bills; anything else must not be papered over.
+            return Err(StoreError::Corrupt { table: "ledger_account", column: "overdraft" }.into());
         }
+        left -= spent;
+        let (mut payments, mut events) = (Vec::new(), Vec::new());
+        for (b, part) in bills.iter_mut().zip(parts).filter(|(_, part)| *part > 0) {
+            payments.push(Payment {
+                bill: b.id.clone(),
+                billing_account: account.clone(),
+                transfer_id: transfer_id.to_owned(),
+                instrument: Instrument::Cash,
+                amount: part,
+                paid_at: now,
+            });
+            b.paid += part;
+            if b.paid == b.payable {
+                (b.state, b.paid_at) = (BillState::Paid, Some(now));
+                events.push(event(b, FeedEvent::BillPaid { bill_id: b.id.as_str().to_owned() }));
+            }
+        }
+        bill::save(tx, &bills).await?;
+        bill::insert_payments(tx, &payments).await?;
+        feed::add(tx, &events, now).await?;
     }
-    bill::save(tx, &bills).await?;
-    bill::insert_payments(tx, &payments).await?;
-    feed::add(tx, &events, now).await?;
     Ok(())
 }

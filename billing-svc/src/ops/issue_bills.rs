@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use tandem_proto::day::{UsageDay, zone};
 use tandem_proto::ids::{BillId, BillingAccountId, MeteringRecordId, SubscriptionId};
 use tandem_proto::money::{Currency, Money};
-use tandem_proto::quantity::Quantity;
 use tandem_proto::settlement::SettlementMethod;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
@@ -128,17 +127,24 @@ pub async fn issue_final(
     // Zones differ by at most a day from UTC; each workspace's own day is cut below.
     let latest = UsageDay::of(now, &jiff::tz::TimeZone::UTC).next();
     let mut unbilled = usage::unbilled(tx, &places, latest).await?;
+    let Some(oldest) = unbilled.values().flatten().map(|used| used.day).min() else { return Ok(()) };
+    let billed = bill::billed_days(tx, &places, oldest).await?;
     let mut works = Vec::new();
     for workspace in workspaces {
         let Some(rows) = unbilled.remove(&workspace.id) else { continue };
         let zone = zone(&workspace.time_zone)
             .ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
         let today = UsageDay::of(now, &zone);
-        // Each day that has no bill yet gets its own; changes of billed days stand on today's.
+        // Each day that has no bill yet gets its own; what changed on billed days stands on today's. Where today had a
+        // final bill already, because another purchase ended today, all that waits for the day's own bill (I-13).
+        let has = |day, kind| billed.contains(&(workspace.id.clone(), day, kind));
         let mut days: BTreeMap<UsageDay, Vec<Usage>> = BTreeMap::new();
         for row in rows {
-            let day = if row.billed == Quantity::ZERO { row.day } else { today };
-            days.entry(day).or_default().push(row);
+            let fresh = row.day == today || !(has(row.day, BillKind::Daily) || has(row.day, BillKind::Final));
+            let day = if fresh { row.day } else { today };
+            if !has(day, BillKind::Final) {
+                days.entry(day).or_default().push(row);
+            }
         }
         let route = Some(route.clone());
         works.extend(days.into_iter().map(|(day, usage)| Work {
@@ -196,7 +202,7 @@ async fn choose_windows(
     let routes: BTreeMap<&SubscriptionId, (&CloudRoute, Currency)> = drafted
         .iter()
         .filter_map(|d| d.work.route.as_ref().map(|r| (&r.subscription, (r, d.payer.currency))))
-        .filter(|(_, (r, _))| r.state.is_live() && !r.trial)
+        .filter(|(_, (r, _))| r.state.takes_usage() && !r.trial)
         .collect();
     if routes.is_empty() {
         return Ok(HashMap::new());

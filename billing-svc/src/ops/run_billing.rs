@@ -34,8 +34,7 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     }
     let ids = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
     let done = i64::try_from(ids.len()).is_ok_and(|found| found < BATCH);
-    let payers: Vec<BillingAccountId> =
-        usage::accounts_of(&tx, &ids).await?.into_values().map(|(payer, _)| payer).collect();
+    let payers: Vec<BillingAccountId> = usage::accounts_of(&tx, &ids).await?.into_values().collect();
     let accounts = account::lock_all(&tx, &payers).await?;
     let workspaces = workspace::lock(&tx, &ids).await?;
     let cursor = match workspaces.last() {
@@ -49,8 +48,8 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
         .into_iter()
         .filter_map(|workspace| {
             let usage = unbilled.remove(&workspace.id)?;
-            // A purchase that has ended since takes nothing any more.
-            let route = routes.remove(&workspace.id).flatten().filter(|route| route.state.is_live());
+            // A purchase that has ended since, or is frozen, takes nothing.
+            let route = routes.remove(&workspace.id).flatten().filter(|route| route.state.takes_usage());
             Some(Work { workspace, day, usage, route })
         })
         .collect();

@@ -1,6 +1,6 @@
 //! Changes whether workspaces and accounts may go on, and tells those who follow.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sea_orm::ConnectionTrait as _;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
@@ -139,7 +139,7 @@ fn mails(
     payer: &BillingAccount,
     workspaces: &[Workspace],
     key: &str,
-    letter: fn(Vec<String>) -> Letter,
+    letter: impl Fn(Vec<String>) -> Letter,
 ) -> Vec<Outgoing> {
     let mail = |r: notice::Recipient| {
         mail::outgoing(&ctx.letterhead, &letter(r.workspaces), &r.to, r.language, payer.id.as_str(), key)
@@ -175,24 +175,50 @@ pub async fn lock_due(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
 /// Most workspaces that are locked in one transaction: far below the statement time limit.
 const BATCH: i64 = 200;
 
-/// Makes accounts overdue whose arrears have stood for 14 days, and their bills with them. Returns how many.
+/// Makes accounts overdue whose arrears have stood for 14 days, and bills that have been owed as long. Returns how many.
 pub async fn set_overdue(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
     let tx = ctx.db.begin().await?;
-    let payers = account::lock_overdue(&tx, now - LOCK_COUNTDOWN, BATCH).await?;
-    if payers.is_empty() {
-        return Ok(0);
-    }
+    let since = now - LOCK_COUNTDOWN;
+    let payers = account::lock_overdue(&tx, since, BATCH).await?;
     let overdue: Vec<BillingAccount> = payers
         .into_iter()
-        .map(|d| {
-            let (standing, arrears_since) = standing::of_account(d.standing, d.arrears_since, true, now);
-            BillingAccount { standing, arrears_since, ..d }
+        .map(|payer| {
+            let (standing, arrears_since) =
+                standing::of_account(payer.standing, payer.arrears_since, true, now);
+            BillingAccount { standing, arrears_since, ..payer }
         })
         .collect();
     account::save_standings(&tx, &overdue).await?;
-    bill::set_overdue(&tx, &overdue.iter().map(|d| d.id.clone()).collect::<Vec<_>>()).await?;
+    let bills = bill::set_overdue(&tx, since).await?;
     tx.commit().await?;
-    Ok(overdue.len())
+    Ok(overdue.len().saturating_add(usize::try_from(bills).unwrap_or(usize::MAX)))
+}
+
+/// Days before the lock on which a mail warns of it (`domain.md` 3.12, D6).
+const WARNINGS: [i64; 3] = [7, 3, 1];
+
+/// Warns of countdowns near their end, each time once. Returns how many workspaces were warned of.
+pub async fn warn_soon(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+    let tx = ctx.db.begin().await?;
+    let mut count = 0;
+    for days in WARNINGS {
+        let until = now + SignedDuration::from_hours(24 * days);
+        let due = workspace::mark_warned(&tx, now, until, days, BATCH).await?;
+        count += due.len();
+        let payers: Vec<BillingAccountId> = due.iter().map(|w| w.billing_account.clone()).collect();
+        let mut letters = Vec::new();
+        for payer in account::find_all(&tx, &payers).await? {
+            let own: Vec<Workspace> = due.iter().filter(|w| w.billing_account == payer.id).cloned().collect();
+            let key = format!("lock-soon:{days}:{}:{}", payer.id, now.as_microsecond());
+            letters.extend(mails(ctx, &payer, &own, &key, |workspaces| Letter::WorkspaceLockSoon {
+                workspaces,
+                days,
+            }));
+        }
+        outbox::add(&tx, &letters, now).await?;
+    }
+    tx.commit().await?;
+    Ok(count)
 }
 
 fn utc_day(at: Timestamp) -> String {

@@ -81,6 +81,8 @@ async fn send(
     if !is_ours(ctx, purchase).await {
         return Ok(metering_queue::give_back(&ctx.db.write, token, now + LOOK_UP_AGAIN).await?);
     }
+    // The look-up took its time: lease and pace count from here.
+    let now = ctx.clock.now();
     let tx = ctx.db.begin().await?;
     if !subscription::take_turn(&tx, &purchase.id, now, now + policy.spacing).await? {
         tx.rollback().await;

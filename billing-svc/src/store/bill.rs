@@ -1,6 +1,6 @@
 //! Daily bills, their lines and what paid them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
@@ -12,6 +12,7 @@ use tandem_proto::settlement::{PriceZone, SettlementMethod};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};
+use super::usage::Place;
 use crate::domain::bill::{BillKind, BillState, Line, LineKind};
 use crate::domain::deduction::Instrument;
 use crate::domain::price::Price;
@@ -173,6 +174,30 @@ async fn insert_lines(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreE
     Ok(())
 }
 
+/// Which days from one on have a bill of these workspaces, and of which kind.
+pub async fn billed_days(
+    db: &impl ConnectionTrait,
+    places: &[Place],
+    from: UsageDay,
+) -> Result<HashSet<(WorkspaceId, UsageDay, BillKind)>, StoreError> {
+    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
+    places
+        .iter()
+        .for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT b.workspace_id, b.usage_day, b.kind FROM {} JOIN daily_bill b \
+         ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id WHERE b.usage_day >= ?",
+        rel.sql
+    );
+    let found = read::all(db, &text, rel.values.into_iter().chain([from.number().into()])).await?;
+    let key = |row| {
+        let row = Row(row, TABLE);
+        Ok((row.parse("workspace_id")?, row.day("usage_day")?, row.parse("kind")?))
+    };
+    found.iter().map(key).collect()
+}
+
 /// Adds payments.
 pub async fn insert_payments(tx: &Tx, payments: &[Payment]) -> Result<(), StoreError> {
     if payments.is_empty() {
@@ -267,18 +292,10 @@ pub async fn lock_owed(tx: &Tx, account: &BillingAccountId, limit: i64) -> Resul
     read::all(tx, &text, [account.as_str().into(), limit.into()]).await?.iter().map(bill).collect()
 }
 
-/// Marks the bills of accounts in arrears as overdue.
-pub async fn set_overdue(tx: &Tx, accounts: &[BillingAccountId]) -> Result<(), StoreError> {
-    let mut rows = Rows::new(&[("billing_account_id", Kind::Text)]);
-    accounts.iter().for_each(|id| rows.push([id.as_str().into()]));
-    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "UPDATE daily_bill SET state = 'overdue' WHERE state = 'in_arrears' \
-         AND billing_account_id IN (SELECT r.billing_account_id FROM {})",
-        rel.sql
-    );
-    tx.run(&text, rel.values).await?;
-    Ok(())
+/// Marks bills as overdue that have been in arrears since before an instant (`domain.md` 5.5). Returns how many.
+pub async fn set_overdue(tx: &Tx, issued_before: Timestamp) -> Result<u64, StoreError> {
+    let text = "UPDATE daily_bill SET state = 'overdue' WHERE state = 'in_arrears' AND issued_at <= ?";
+    tx.run(text, [micros(issued_before)]).await
 }
 
 /// An account's bills, newest day first, after a place: day and id.

@@ -90,23 +90,21 @@ pub async fn take(tx: &Tx, usage: &[(BillingAccountId, &Delivered)]) -> Result<(
 pub async fn accounts_of(
     db: &impl ConnectionTrait,
     workspaces: &[WorkspaceId],
-) -> Result<HashMap<WorkspaceId, (BillingAccountId, String)>, StoreError> {
+) -> Result<HashMap<WorkspaceId, BillingAccountId>, StoreError> {
     let mut rows = Rows::new(&[("workspace_id", Kind::Text)]);
     workspaces.iter().for_each(|id| rows.push([id.as_str().into()]));
     let rel = rows.relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
-        "SELECT d.workspace_id, d.billing_account_id, w.time_zone FROM {} \
-         JOIN workspace_directory d ON d.workspace_id = r.workspace_id JOIN workspace w \
-         ON w.billing_account_id = d.billing_account_id AND w.workspace_id = d.workspace_id",
+        "SELECT d.workspace_id, d.billing_account_id FROM {} \
+         JOIN workspace_directory d ON d.workspace_id = r.workspace_id",
         rel.sql
     );
-    let mut found = HashMap::new();
-    for row in read::all(db, &text, rel.values).await? {
-        let row = Row(&row, "workspace_directory");
-        let place = (row.parse("billing_account_id")?, row.text("time_zone")?);
-        found.insert(row.parse("workspace_id")?, place);
-    }
-    Ok(found)
+    let found = read::all(db, &text, rel.values).await?;
+    let place = |row| {
+        let row = Row(row, "workspace_directory");
+        Ok((row.parse("workspace_id")?, row.parse("billing_account_id")?))
+    };
+    found.iter().map(place).collect()
 }
 
 /// The next workspaces of a site, after a place, that used something up to a day that is not on a bill.

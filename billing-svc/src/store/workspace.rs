@@ -182,6 +182,36 @@ pub async fn lock_due(tx: &Tx, now: Timestamp, limit: i64) -> Result<Vec<Workspa
     read::all(tx, &text, [micros(now), limit.into()]).await?.iter().map(read).collect()
 }
 
+/// Marks workspaces that will be locked between two instants as warned of, at most `limit`, and returns those that were
+/// not warned of at this number of days or fewer before. The mark goes with the countdown.
+pub async fn mark_warned(
+    tx: &Tx,
+    now: Timestamp,
+    until: Timestamp,
+    days: i64,
+    limit: i64,
+) -> Result<Vec<Workspace>, StoreError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM workspace w WHERE w.lock_at IS NOT NULL AND w.lock_at > ? AND w.lock_at <= ? \
+         AND (w.lock_warned_days IS NULL OR w.lock_warned_days > ?) \
+         ORDER BY w.billing_account_id, w.workspace_id LIMIT ?{}",
+        for_update(tx)
+    );
+    let values = [micros(now), micros(until), days.into(), limit.into()];
+    let due: Vec<Workspace> =
+        read::all(tx, &text, values).await?.iter().map(read).collect::<Result<_, _>>()?;
+    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
+    due.iter().for_each(|w| rows.push([w.billing_account.as_str().into(), w.id.as_str().into()]));
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "UPDATE workspace SET lock_warned_days = {days} FROM {} WHERE workspace.billing_account_id = r.billing_account_id \
+         AND workspace.workspace_id = r.workspace_id",
+        rel.sql
+    );
+    tx.run(&text, rel.values).await?;
+    Ok(due)
+}
+
 /// Saves standings and what grows with them.
 pub async fn save_standings(tx: &Tx, workspaces: &[Workspace]) -> Result<(), StoreError> {
     let mut rows = Rows::new(&[
@@ -205,7 +235,7 @@ pub async fn save_standings(tx: &Tx, workspaces: &[Workspace]) -> Result<(), Sto
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(
         "UPDATE workspace SET standing = r.standing, lock_at = r.lock_at, lock_cause = r.lock_cause, \
-         revision = r.revision FROM {} WHERE workspace.billing_account_id = r.billing_account_id \
+         lock_warned_days = NULL, revision = r.revision FROM {} WHERE workspace.billing_account_id = r.billing_account_id \
          AND workspace.workspace_id = r.workspace_id",
         rel.sql
     );

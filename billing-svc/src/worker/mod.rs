@@ -7,6 +7,7 @@ pub mod inbox;
 pub mod metering;
 pub mod reconcile;
 pub mod standing;
+pub mod tidy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::JobsSection;
 use crate::context::Context;
+
+/// How often old rows are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// Starts every loop of the process.
 pub fn spawn(
@@ -48,6 +52,13 @@ pub fn spawn(
             async move { feed::batch(&ctx, &head).await }
         })
     };
+    let tidied = {
+        let shared = Arc::clone(ctx);
+        spawn_loop("tidy", ctx.clock.clone(), TIDY_EVERY, None, stop.clone(), move || {
+            let ctx = Arc::clone(&shared);
+            async move { tidy::batch(&ctx).await }
+        })
+    };
     vec![
         number,
         looped!("billing", Some(&ctx.wakes.billing), |ctx| billing::batch(&ctx)),
@@ -56,5 +67,6 @@ pub fn spawn(
         looped!("metering", Some(&ctx.wakes.metering), |ctx| metering::batch(&ctx)),
         looped!("reconcile", None, |ctx| reconcile::batch(&ctx, reconcile_secs)),
         looped!("expire_pending", None, |ctx| expire_pending::batch(&ctx)),
+        tidied,
     ]
 }

@@ -10,8 +10,9 @@ pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
     let now = ctx.clock.now();
     let overdue = stand::set_overdue(ctx, now).await?;
     let locked = stand::lock_due(ctx, now).await?;
+    let warned = stand::warn_soon(ctx, now).await?;
     if locked > 0 {
         ctx.wakes.feed.notify_one();
     }
-    Ok(overdue + locked)
+    Ok(overdue + locked + warned)
 }

@@ -69,6 +69,8 @@ pub struct WorkspaceFacts {
     pub zone: TimeZone,
     /// Its retention settings.
     pub retention: Retention,
+    /// When it was made; usage of earlier days cannot be its own.
+    pub created_at: Timestamp,
 }
 
 /// The hours that points may belong to.
@@ -123,7 +125,8 @@ pub fn check(point: RawPoint, facts: &WorkspaceFacts, window: Window) -> Result<
     let day = UsageDay::of(hour, &facts.zone);
     let oldest = UsageDay::of(window.now, &facts.zone).plus(-window.late_days);
     let ahead = hour.duration_since(window.now) > AHEAD_MAX;
-    if ahead || oldest.is_ok_and(|oldest| day < oldest) {
+    let unborn = day < UsageDay::of(facts.created_at, &facts.zone);
+    if ahead || unborn || oldest.is_ok_and(|oldest| day < oldest) {
         return Err(Refusal::of(Reason::HourOutOfRange));
     }
     let key = PointKey {
@@ -171,6 +174,7 @@ mod tests {
             standing: Standing::Active,
             zone: TimeZone::get("Asia/Shanghai").unwrap(),
             retention: Retention::of_new(Plan::Commercial),
+            created_at: Timestamp::UNIX_EPOCH,
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 
 use super::retention::Retention;
-use super::usage_day::{hour_after, hour_of};
+use super::usage_day::{UsageDay, hour_after, hour_of};
 
 /// Defines an enum whose numbers are those of schema and tables.
 macro_rules! numbered {
@@ -129,9 +129,10 @@ impl StandingCopy {
         StandingCopy { standing: Standing::Active, lock_at: None, settlement_method: None };
 }
 
-/// The first hour that is charged for a workspace that was Commercial from its making: the hour it was made in.
+/// The first hour that is charged for a workspace that was Commercial from its making: the first of the day it was made
+/// on. No earlier usage is taken, so that nothing is acknowledged and then not charged.
 pub fn charge_start_of_new(made_at: Timestamp, zone: &TimeZone) -> Timestamp {
-    hour_of(made_at, zone)
+    UsageDay::of(made_at, zone).start(zone).unwrap_or_else(|_| hour_of(made_at, zone))
 }
 
 /// The first hour that is charged after an upgrade: the one after it (D9).

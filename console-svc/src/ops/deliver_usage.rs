@@ -45,9 +45,7 @@ pub async fn some(context: &Context, site: Option<(&str, UsageDay)>) -> Result<u
     for refused in &answer.refused {
         let place = usize::try_from(refused.index).ok().and_then(|index| results.get_mut(index));
         let (total, result) = place.ok_or(Fault::new(Reason::Internal))?;
-        // A day that no longer changes stays so; anything else may pass.
-        let never = refused.reason == Reason::DayTooOld.name();
-        let retry_at = (!never).then(|| after(now, RETRY_REFUSED));
+        let retry_at = Some(after(now, RETRY_REFUSED));
         tracing::error!(
             workspace.id = total.key.workspace_id,
             usage_day = total.key.usage_day,

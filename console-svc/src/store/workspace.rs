@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
-use tandem_service_kit::db::{Kind, Rows, StoreError, get, statement};
+use tandem_service_kit::db::{Kind, Rows, StoreError, get, get_time, statement};
 
 use super::entity::workspace::{ActiveModel, Column, Entity, Model};
 use super::{id, time};
@@ -166,7 +166,7 @@ pub async fn facts(
     let lock =
         if locked && backend == DbBackend::Postgres { "ORDER BY w.id FOR NO KEY UPDATE OF w" } else { "" };
     let text = format!(
-        "SELECT w.id, w.site, w.plan, w.retention, s.standing, s.lock_at, s.settlement_method \
+        "SELECT w.id, w.site, w.plan, w.retention, w.created_at, s.standing, s.lock_at, s.settlement_method \
          FROM {} JOIN workspace w ON w.id = asked.id LEFT JOIN workspace_standing s ON s.workspace_id = w.id {lock}",
         asked.sql
     );
@@ -187,6 +187,7 @@ pub async fn facts(
             standing: standing_from(&row)?.standing,
             zone: site.zone.clone(),
             retention: Retention::from_column(&retention).ok_or(corrupt("retention"))?,
+            created_at: get_time(&row, TABLE, "created_at")?,
         };
         facts.insert(id, known);
     }

@@ -22,16 +22,21 @@ pub(super) fn spawn(context: &Context, shutdown: &CancellationToken) -> JoinHand
         let context = context.clone();
         async move {
             let due = pending_activation::due(&context.db.read, context.now(), BATCH).await?;
+            let mut finished = 0;
             for pending in &due {
-                // A refusal ends it and an open outcome postpones it; either way the loop goes on.
+                // A refusal ends it and an open outcome postpones it. One that stays due, because it could not even be
+                // postponed, waits for the next round.
                 match activation::resume(&context, pending).await {
-                    Ok(()) => tracing::info!(workspace.id = %pending.workspace_id, "finished an activation"),
+                    Ok(()) => {
+                        finished += 1;
+                        tracing::info!(workspace.id = %pending.workspace_id, "finished an activation");
+                    }
                     Err(fault) => tracing::info!(
                         workspace.id = %pending.workspace_id, reason = fault.reason.name(), "an activation did not finish"
                     ),
                 }
             }
-            Ok::<_, tandem_service_kit::db::StoreError>(due.len())
+            Ok::<_, tandem_service_kit::db::StoreError>(finished)
         }
     })
 }

@@ -17,7 +17,9 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [service, file, start] = arguments.as_slice() else { bail!("console|billing|gateway CONFIG.toml START") };
+    let [service, file, start] = arguments.as_slice() else {
+        bail!("console|billing|gateway CONFIG.toml START")
+    };
     let (file, start) = (PathBuf::from(file), start.parse::<Timestamp>()?);
     let clock: SharedClock = Arc::new(TestClock::new(start));
     match service.as_str() {

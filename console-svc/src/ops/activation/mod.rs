@@ -135,10 +135,12 @@ async fn drive<R>(context: &Context, pending: &PendingActivation) -> Result<R, F
 where
     R: Message + Default + From<Activated>,
 {
-    // Keeps the worker away while this try runs. Should both run, Billing's request id makes them one.
+    // One try at a time: a second one could be refused for what the first has just done, and undo it.
     let now = context.now();
     let pause = lease::LEASE.max(lease::backoff(pending.attempts));
-    pending_activation::postpone(&context.db.write, pending, lease::after(now, pause), None).await?;
+    if !pending_activation::postpone(&context.db.write, pending, lease::after(now, pause), None).await? {
+        return Err(Fault::new(Reason::Conflict));
+    }
     let called = tokio::time::timeout(CALL_MAX, call(context, pending)).await;
     match called.unwrap_or_else(|_| Err(Status::deadline_exceeded("Billing did not answer in time"))) {
         Ok(consent) => {

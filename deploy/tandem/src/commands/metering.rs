@@ -37,7 +37,7 @@ enum Act {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Decide a record that is unknown, refused or expired
+    /// Decide a record that is unknown or refused
     Resolve {
         /// The record, mtr_…
         record: String,

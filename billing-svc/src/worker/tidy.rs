@@ -1,0 +1,23 @@
+//! Deletes what is no longer needed, a bounded number at a time.
+
+use tandem_service_kit::fault::Fault;
+use tandem_service_kit::{outbox, request_log, verification};
+
+use crate::context::Context;
+
+/// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
+const KEPT: [&str; 4] = [
+    "/tandem.billing.v1.BindingService/BindWorkspace",
+    "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.WalletService/ConfirmRecharge",
+    "/tandem.billing.v1.WalletService/CreateRecharge",
+];
+
+/// Deletes a bounded number of old answers, delivered messages and codes. Returns how many.
+pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
+    let now = ctx.clock.now();
+    let answers = request_log::purge(&ctx.db.write, now, now, &KEPT).await?;
+    let messages = outbox::purge(&ctx.db.write, now, now).await?;
+    let codes = verification::purge(&ctx.db, now).await?;
+    Ok(usize::try_from(answers.saturating_add(messages).saturating_add(codes)).unwrap_or(usize::MAX))
+}
