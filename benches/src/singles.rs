@@ -21,8 +21,6 @@ use crate::stats::rate;
 
 /// Callers at a time, as the floor is stated for; pgbench has as many clients.
 const CALLERS: usize = 64;
-/// Connections the callers share, as a few usage sources would.
-const CONNECTIONS: usize = 8;
 /// What has to be reached (issue, "Speed to reach").
 const FLOOR: f64 = 1.0;
 /// Hours a caller's points go round in.
@@ -46,7 +44,8 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
     reference::make_table(&mut connection).await?;
     let mut script = tempfile::NamedTempFile::new()?;
     script.write_all(SCRIPT.as_bytes())?;
-    let clients = (0..CONNECTIONS).map(|_| console.client()).collect::<anyhow::Result<Vec<_>>>()?;
+    // One connection for all callers, as a gRPC client in one process has it.
+    let client = console.client()?;
     let hour = first_hour()?;
 
     let mut pairs = Vec::new();
@@ -55,7 +54,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
     for round in 0..=sizes.rounds {
         // The first round makes connections and prepares statements on both sides.
         let secs = if round == 0 { 1 } else { sizes.singles_secs };
-        let (calls, took) = call(&clients, &console.workspaces, hour, round, secs).await?;
+        let (calls, took) = call(&client, &console.workspaces, hour, round, secs).await?;
         acknowledged += i64::from(calls);
         let reference = pgbench(&database, script.path(), secs).await?;
         if round > 0 {
@@ -67,7 +66,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
         stored == acknowledged,
         "{acknowledged} points were acknowledged and {stored} are stored"
     );
-    drop((connection, clients));
+    drop((connection, client));
     console.stop().await?;
     server.remove(database).await?;
     Ok(vec![Measure {
@@ -81,7 +80,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
 
 /// Lets every caller call as often as it can for some seconds; how often all did, and how long it took.
 async fn call(
-    clients: &[Client],
+    client: &Client,
     workspaces: &[String],
     hour: Timestamp,
     round: usize,
@@ -90,7 +89,7 @@ async fn call(
     let begun = Instant::now();
     let until = begun + Duration::from_secs(u64::from(secs));
     let mut callers = JoinSet::new();
-    for (caller, client) in (0..CALLERS).zip(clients.iter().cycle()) {
+    for caller in 0..CALLERS {
         let (mut client, workspaces) = (client.clone(), workspaces.to_vec());
         callers.spawn(async move {
             let mut calls = 0_u32;

@@ -3,7 +3,7 @@
 //! A limit on how far a file of the process may grow stands in for the disk: the write fails in the same place, with
 //! EFBIG instead of ENOSPC, and SQLite takes both for "no more room". The limit is lifted while the process runs.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use tandem_proto::common::v1::BillingItem;
 use tandem_tests::clients::health;
 use tandem_tests::day::{day, hours, point};
@@ -59,13 +59,7 @@ async fn a_full_disk_loses_nothing_and_health_says_so() -> anyhow::Result<()> {
     ensure!(system.workspace(&paid.workspace).await?.id == paid.workspace);
 
     // Room again, without a restart.
-    let process = system.process_id(Service::Console).context("no process")?;
-    let lifted = tokio::process::Command::new("prlimit")
-        .args(["--pid", &process.to_string(), "--fsize=unlimited:unlimited"])
-        .status()
-        .await
-        .context("prlimit")?;
-    ensure!(lifted.success(), "the limit could not be lifted");
+    system.lift_file_limit(Service::Console).await?;
     is(ServingStatus::Serving).await?;
     let after = point(&paid.workspace, hours[1], BillingItem::Trigger, 10_000);
     system.record_all(vec![after]).await?;

@@ -157,6 +157,7 @@ pub struct System {
     pub keys: Keys,
     setup: Setup,
     running: Mutex<BTreeMap<Service, Running>>,
+    limits_kib: Mutex<BTreeMap<Service, u64>>,
     clients: Mutex<BTreeMap<i32, Arc<Clients>>>,
     pub(crate) console_rows: OnceCell<Rows>,
     pub(crate) billing_rows: OnceCell<Rows>,
@@ -182,6 +183,7 @@ impl System {
         let clock = Arc::new(clock);
         let stop = CancellationToken::new();
         let sandbox = sandbox(&addresses, &keys, &clock, stop.clone()).await?;
+        let limits_kib = Mutex::new(setup.limits_kib.clone());
         let system = System {
             engine: setup.engine,
             clock,
@@ -190,6 +192,7 @@ impl System {
             keys,
             setup,
             running: Mutex::default(),
+            limits_kib,
             clients: Mutex::default(),
             console_rows: OnceCell::new(),
             billing_rows: OnceCell::new(),
@@ -211,7 +214,7 @@ impl System {
                 running::task(service, self.folder(), &self.addresses, clock).await?
             }
             Some(program) => {
-                let limit = self.setup.limits_kib.get(&service).copied();
+                let limit = self.limits().get(&service).copied();
                 running::child(program, service, self.folder(), self.clock.now(), limit)?
             }
         };
@@ -236,9 +239,15 @@ impl System {
         self.take(service)?.kill().await
     }
 
-    /// The number of a service's process.
-    pub fn process_id(&self, service: Service) -> Option<u32> {
-        self.lock().get(&service).and_then(Running::process_id)
+    /// Lifts the limit of a service's files while it runs, and for its next starts.
+    pub async fn lift_file_limit(&self, service: Service) -> anyhow::Result<()> {
+        self.limits().remove(&service);
+        let process = self.lock().get(&service).and_then(Running::process_id).context("no process")?;
+        let mut command = tokio::process::Command::new("prlimit");
+        command.args(["--pid", &process.to_string(), "--fsize=unlimited:unlimited"]);
+        let status = command.status().await.context("prlimit, of util-linux, is needed")?;
+        ensure!(status.success(), "the limit could not be lifted");
+        Ok(())
     }
 
     /// Whether a service's process has ended by itself.
@@ -319,6 +328,10 @@ impl System {
 
     fn take(&self, service: Service) -> anyhow::Result<Running> {
         self.lock().remove(&service).ok_or_else(|| anyhow!("{} does not run", service.name()))
+    }
+
+    fn limits(&self) -> std::sync::MutexGuard<'_, BTreeMap<Service, u64>> {
+        self.limits_kib.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Service, Running>> {

@@ -5,8 +5,8 @@ use tandem_proto::ids::BillingAccountId;
 use tandem_proto::item::BillingItem;
 use tandem_proto::item::BillingItem::{ApmTrace, LogCount, RumPv, TimeSeries, Trigger};
 
-use crate::ops::{settle_bills, stand};
-use crate::store::{ledger, metering};
+use crate::ops::{issue_bills, settle_bills, stand};
+use crate::store::{ledger, metering, subscription, workspace};
 use crate::testing::{Bench, at, both};
 
 /// `domain.md` 4.7.
@@ -72,11 +72,22 @@ async fn a_debt_counts_down_locks_and_a_recharge_brings_it_back() {
         bench.bill("2026-03-01").await;
         assert_eq!(wallet(&bench, &account).await, (0, -1_340));
         assert_eq!(bench.number("SELECT COUNT(*) FROM workspace WHERE standing = 'lock_countdown'").await, 1);
-        bench.pass(SignedDuration::from_hours(14 * 24) - SignedDuration::from_secs(1));
+        // D6: mails 7, 3 and 1 days before the end, each once.
+        let warned = "SELECT COUNT(*) FROM outbox WHERE dedupe_key IS NOT NULL";
+        let before = bench.number(warned).await;
+        for (hours, mails) in [(6 * 24, 0), (24, 2), (0, 0), (4 * 24, 2), (2 * 24, 2)] {
+            let so_far = bench.number(warned).await;
+            bench.pass(SignedDuration::from_hours(hours));
+            stand::warn_soon(&bench.ctx, bench.ctx.clock.now()).await.unwrap();
+            assert_eq!(bench.number(warned).await - so_far, mails, "after {hours} more hours");
+        }
+        assert_eq!(bench.number(warned).await - before, 6, "account and owner, three times");
+        bench.pass(SignedDuration::from_hours(24) - SignedDuration::from_secs(1));
         assert_eq!(stand::lock_due(&bench.ctx, bench.ctx.clock.now()).await.unwrap(), 0);
         bench.pass(SignedDuration::from_secs(1));
         let now = bench.ctx.clock.now();
-        assert_eq!(stand::set_overdue(&bench.ctx, now).await.unwrap(), 1);
+        assert_eq!(stand::set_overdue(&bench.ctx, now).await.unwrap(), 2, "the account and its bill");
+        assert_eq!(stand::set_overdue(&bench.ctx, now).await.unwrap(), 0);
         assert_eq!(stand::lock_due(&bench.ctx, now).await.unwrap(), 1);
         assert_eq!(bench.number("SELECT COUNT(*) FROM daily_bill WHERE state = 'overdue'").await, 1);
         bench.recharge(&account, 1_000).await;
@@ -164,6 +175,49 @@ async fn a_long_run_is_resumed_and_the_feed_has_no_gap() {
         while crate::worker::feed::batch(&bench.ctx, &head).await.unwrap() > 0 {}
         let events = bench.number("SELECT COUNT(*) FROM feed_event").await;
         assert_eq!(bench.number("SELECT MAX(position) FROM feed_event").await, events);
+        bench.prove().await;
+    }
+}
+
+/// Two purchases that end on one day: the first gets a final bill, the rest of the day is the Billing Center's (I-13).
+#[tokio::test]
+async fn a_second_purchase_may_end_on_the_same_day() {
+    for bench in both("second_final").await {
+        let account = bench.account("alice").await;
+        let workspace = bench.workspace(&account, "a").await;
+        let first = bench.settle_by_cloud(&account, &[&workspace]).await;
+        bench.clock.advance_to(at("2026-03-01T04:30:00Z"));
+        for units in [10_000, 30_000] {
+            bench.deliver(&workspace, "2026-03-01", units, &[(Trigger, 0, units)]).await;
+            let tx = bench.db.begin().await.unwrap();
+            let ending = subscription::find(&tx, &first).await.unwrap().unwrap();
+            let locked = workspace::lock(&tx, std::slice::from_ref(&workspace)).await.unwrap();
+            issue_bills::issue_final(&tx, &bench.ctx, &ending, &locked, bench.ctx.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        bench.run("UPDATE subscription SET state = 'cancelled'", []).await;
+        bench.clock.advance_to(at("2026-03-01T16:10:00Z"));
+        bench.bill("2026-03-01").await;
+        assert_eq!(bench.number("SELECT payable FROM daily_bill WHERE kind = 'final'").await, 100);
+        assert_eq!(bench.number("SELECT payable FROM daily_bill WHERE kind = 'daily'").await, 200);
+        bench.prove().await;
+    }
+}
+
+/// A repayment goes over any number of bills.
+#[tokio::test]
+async fn a_long_debt_is_repaid_in_one_recharge() {
+    for bench in both("long_debt").await {
+        let account = bench.account("alice").await;
+        for n in 0..620 {
+            let workspace = bench.workspace(&account, &format!("w{n}")).await;
+            bench.deliver(&workspace, "2026-03-01", 1, &[(Trigger, 0, 10_000)]).await;
+        }
+        bench.clock.advance_to(at("2026-03-01T16:10:00Z"));
+        bench.bill("2026-03-01").await;
+        bench.recharge(&account, 61_950).await;
+        assert_eq!(bench.number("SELECT COUNT(*) FROM daily_bill WHERE state = 'paid'").await, 619);
+        assert_eq!(wallet(&bench, &account).await, (0, -50));
         bench.prove().await;
     }
 }
