@@ -13,7 +13,7 @@ pub(crate) const BATCH: usize = 1_000;
 const ITEMS: [(i32, i32); 6] = [(1, 14), (2, 14), (7, 14), (9, 14), (11, 0), (12, 0)];
 /// Log indexes, services or rules of each item.
 const SUB_KEYS: usize = 12;
-/// Hours that fit between the oldest day that is open and the clock, see [`crate::console::NOW`].
+/// Hours that fit between the oldest day that is open and the clock, see `console.rs`.
 const HOURS: usize = 88;
 
 /// Points, and the same as columns for a plain statement.
