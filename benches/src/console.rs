@@ -78,7 +78,7 @@ impl Console {
         let clock = Arc::new(TestClock::new(now));
         let identity = Some((Arc::new(verifier), own));
         let app = App::build(config, Wiring { listener, metrics: None, clock, identity }).await?;
-        let workspaces = add_workspaces(&app, now).await?;
+        let workspaces = add_workspaces(&app).await?;
         let stop = CancellationToken::new();
         let running = tokio::spawn(app.run(stop.clone()));
         Ok(Console { workspaces, url, source, stop, running, _mail: mail })
@@ -114,8 +114,10 @@ pub(crate) fn signer(name: &str, role: Role) -> anyhow::Result<(Arc<Signer>, Str
     Ok((Arc::new(Signer::new(name, role, key)), public))
 }
 
-async fn add_workspaces(app: &App, now: Timestamp) -> anyhow::Result<Vec<String>> {
-    let charge_start = charge_start_of_new(first_hour()?, &zone()?);
+/// Adds workspaces that are as old as the first hour: earlier points would be refused.
+async fn add_workspaces(app: &App) -> anyhow::Result<Vec<String>> {
+    let created_at = first_hour()?;
+    let charge_start = charge_start_of_new(created_at, &zone()?);
     let copy = StandingCopy {
         standing: Standing::Active,
         lock_at: None,
@@ -136,7 +138,7 @@ async fn add_workspaces(app: &App, now: Timestamp) -> anyhow::Result<Vec<String>
             retention: Retention::of_new(Plan::Commercial),
             charge_start_at: Some(charge_start),
             profile_revision: 1,
-            created_at: now,
+            created_at,
         };
         insert(&tx, &workspace).await?;
         apply_standings(&tx, &[StandingChange { workspace_id: id.clone(), revision: 1, copy }]).await?;

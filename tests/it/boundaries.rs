@@ -134,7 +134,8 @@ fn sources(folder: &str) -> anyhow::Result<Vec<(String, String)>> {
         for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
             let name = path.strip_prefix(&root)?.display().to_string();
-            let is_test = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing");
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let is_test = stem.ends_with("tests") || stem == "testing";
             if path.is_dir() && !is_test {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {

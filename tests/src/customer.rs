@@ -8,12 +8,16 @@ use tandem_proto::common::v1::{BillingRegion, Company, Language, Plan, PurchaseI
 use tandem_proto::console::v1 as console;
 use tandem_proto::console::v1::activate_workspace_request::Activation;
 use tandem_proto::console::v1::commercial_activation::{Payer, Purchase};
+use tandem_service_kit::peer::call_with_retry;
 use tonic::Status as RpcStatus;
 
 use crate::system::{System, request_id};
 
 /// The password of every customer.
 pub const PASSWORD: &str = "Correct-Horse-7";
+
+/// Tries of a call that meets a conflict, with the same id: as callers are told to, on a machine that is busy.
+const TRIES: u32 = 4;
 
 /// A registered customer.
 #[derive(Debug, Clone)]
@@ -72,7 +76,11 @@ impl System {
             company: Some(Company { name: format!("{name} Ltd"), ..Company::default() }),
             agreements_accepted: true,
         };
-        let response = portal.registration().register_account(request).await?.into_inner();
+        let call = || {
+            let (mut client, request) = (portal.registration(), request.clone());
+            async move { client.register_account(request).await }
+        };
+        let response = call_with_retry(TRIES, call).await?;
         let account = response.account.context("the answer has no account")?;
         Ok(Customer { id: account.id, site: site.to_owned(), email, username: name.to_owned() })
     }
@@ -86,7 +94,11 @@ impl System {
     ) -> Result<console::ActivateWorkspaceResponse, RpcStatus> {
         let request = activation(customer, name, Activation::Commercial(commercial));
         let portal = self.portal().map_err(|error| RpcStatus::unknown(error.to_string()))?;
-        Ok(portal.registration().activate_workspace(request).await?.into_inner())
+        let call = || {
+            let (mut client, request) = (portal.registration(), request.clone());
+            async move { client.activate_workspace(request).await }
+        };
+        call_with_retry(TRIES, call).await
     }
 
     /// Registers a customer with a workspace that is settled by the Billing Center.
@@ -165,7 +177,12 @@ impl System {
             recharge_id: recharge.context("the answer has no recharge")?.id,
             external_ref: request_id("bank"),
         };
-        self.operator()?.wallet().confirm_recharge(request).await?;
+        let operator = self.operator()?;
+        let call = || {
+            let (mut client, request) = (operator.wallet(), request.clone());
+            async move { client.confirm_recharge(request).await }
+        };
+        call_with_retry(TRIES, call).await?;
         Ok(())
     }
 }

@@ -129,11 +129,22 @@ impl System {
     }
 
     /// I-14, I-01, I-02: the services' own proofs find nothing.
+    ///
+    /// The services go on meanwhile, and a proof is several reads; so what differs once is looked at again.
     async fn check_proofs(&self) -> anyhow::Result<()> {
+        if self.prove_once().await.is_err() {
+            self.prove_once().await?;
+        }
+        Ok(())
+    }
+
+    async fn prove_once(&self) -> anyhow::Result<()> {
+        const COUNT: &str = "SELECT COUNT(*) FROM daily_bill";
         let operator = self.operator()?;
         let ledger = operator.wallet().prove_ledger(ProveLedgerRequest::default()).await?.into_inner();
         ensure!(ledger.differences.is_empty(), "the ledger is unsound: {:?}", ledger.differences);
         ensure!(ledger.sums.iter().all(|sum| sum.minor_units == 0), "I-01: the sums are {:?}", ledger.sums);
+        let before = self.billing_rows().await?.number(COUNT).await?;
         let (mut page_token, mut proved) = (String::new(), 0_i64);
         loop {
             let request = ProveBillsRequest { page_size: 200, page_token, ..Default::default() };
@@ -145,8 +156,8 @@ impl System {
                 break;
             }
         }
-        let bills = self.billing_rows().await?.number("SELECT COUNT(*) FROM daily_bill").await?;
-        ensure!(proved == bills, "{proved} of {bills} bills were proved");
+        let after = self.billing_rows().await?.number(COUNT).await?;
+        ensure!((before..=after).contains(&proved), "{proved} of {before} to {after} bills were proved");
         Ok(())
     }
 
