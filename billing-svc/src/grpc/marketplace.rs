@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::{convert_marketplace as convert, named};
 use crate::context::Context;
-use crate::domain::subscription::{State, Subscription};
+use crate::domain::subscription::State;
 use crate::ops::open_landing::{self, Arrival};
 use crate::ops::reconcile::{self, Comparison};
 use crate::ops::record_events::{self, EVENTS_MAX};
@@ -363,21 +363,5 @@ fn comparison(found: &Comparison) -> pb::ReconcileResponse {
 
 /// A purchase that the vendor confirms and that is new to us.
 fn unrecorded(purchase: &Purchase) -> pb::MarketplaceSubscription {
-    let known = Subscription {
-        id: tandem_service_kit::fresh::fresh(),
-        vendor: purchase.vendor,
-        market: purchase.market,
-        vendor_instance_id: purchase.vendor_instance_id.clone(),
-        vendor_account_id: Some(purchase.vendor_account_id.clone()),
-        owner: None,
-        product_code: purchase.product_code.clone(),
-        plan: String::new(),
-        state: State::PendingBinding,
-        trial: false,
-        expires_at: purchase.expires_at,
-        activated_at: None,
-        closed_at: None,
-        revision: 0,
-    };
-    pb::MarketplaceSubscription { id: String::new(), ..convert::subscription(&known) }
+    pb::MarketplaceSubscription { id: String::new(), ..convert::subscription(&purchase.unannounced()) }
 }

@@ -131,22 +131,7 @@ pub(super) async fn record(
     {
         return Ok((found, false));
     }
-    let unannounced = Subscription {
-        id: fresh(),
-        vendor: purchase.vendor,
-        market: purchase.market,
-        vendor_instance_id: purchase.vendor_instance_id.clone(),
-        vendor_account_id: Some(purchase.vendor_account_id.clone()),
-        owner: None,
-        product_code: purchase.product_code.clone(),
-        plan: String::new(),
-        state: State::PendingBinding,
-        trial: false,
-        expires_at: purchase.expires_at,
-        activated_at: None,
-        closed_at: None,
-        revision: 1,
-    };
+    let unannounced = purchase.unannounced();
     if subscription::insert(tx, &unannounced, now).await? {
         tracing::warn!(subscription.id = %unannounced.id, "recorded a purchase that was never announced");
         return Ok((unannounced, true));

@@ -116,8 +116,8 @@ fn prove(
     }
     let paid: i64 = payments.iter().map(|p| p.amount).sum();
     differ("paid".into(), b.paid.to_string(), paid.to_string());
-    let misplaced = lines.iter().filter(|l| l.kind == LineKind::Rounding).count();
-    differ("rounding lines".into(), misplaced.min(1).to_string(), misplaced.to_string());
+    let roundings = lines.iter().filter(|l| l.kind == LineKind::Rounding).count();
+    differ("rounding lines".into(), roundings.min(1).to_string(), roundings.to_string());
 }
 
 /// What workspaces used against what all their bills say of it: the quantities of a key's lines over all bills must be

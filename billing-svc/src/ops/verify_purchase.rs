@@ -8,10 +8,11 @@ use tandem_proto::reason::Reason;
 use tandem_proto::settlement::Market;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::fault::Fault;
+use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::{peer, validate};
 
 use crate::context::Context;
-use crate::domain::subscription::{Subscription, usable_by};
+use crate::domain::subscription::{State, Subscription, usable_by};
 use crate::store::{failed_try, subscription};
 
 /// Failures within an hour after which a purchase cannot be tried any more (`reliability.md` 7).
@@ -51,6 +52,28 @@ pub struct Purchase {
     pub expires_at: Option<Timestamp>,
     /// As we hold it; `None` when its announcement has not come.
     pub recorded: Option<Subscription>,
+}
+
+impl Purchase {
+    /// The purchase as it is recorded when its announcement has not come: bought, not bound, its plan not known.
+    pub fn unannounced(&self) -> Subscription {
+        Subscription {
+            id: fresh(),
+            vendor: self.vendor,
+            market: self.market,
+            vendor_instance_id: self.vendor_instance_id.clone(),
+            vendor_account_id: Some(self.vendor_account_id.clone()),
+            owner: None,
+            product_code: self.product_code.clone(),
+            plan: String::new(),
+            state: State::PendingBinding,
+            trial: false,
+            expires_at: self.expires_at,
+            activated_at: None,
+            closed_at: None,
+            revision: 1,
+        }
+    }
 }
 
 /// A purchase in the vendor's own record.
