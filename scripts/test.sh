@@ -54,6 +54,7 @@ headline "tests: building"
 cargo test --workspace --locked --quiet --no-run
 
 headline "tests: running"
-cargo test --workspace --locked
+# Whatever fails, the rest is run: one run tells all.
+cargo test --workspace --locked --no-fail-fast
 
 headline "all checks passed"

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::settlement::Language;
+
 /// A cloud whose marketplace sells the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Vendor {
@@ -36,12 +38,16 @@ impl Vendor {
     }
 
     /// The name a customer reads.
-    pub fn title(self) -> &'static str {
-        match self {
-            Vendor::Alibaba => "Alibaba Cloud",
-            Vendor::Aws => "AWS",
-            Vendor::Huawei => "Huawei Cloud",
-            Vendor::Azure => "Azure",
+    pub fn title(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Vendor::Alibaba, Language::En) => "Alibaba Cloud",
+            (Vendor::Alibaba, Language::Zh) => "阿里云",
+            (Vendor::Aws, Language::En) => "AWS",
+            (Vendor::Aws, Language::Zh) => "亚马逊云科技",
+            (Vendor::Huawei, Language::En) => "Huawei Cloud",
+            (Vendor::Huawei, Language::Zh) => "华为云",
+            (Vendor::Azure, Language::En) => "Azure",
+            (Vendor::Azure, Language::Zh) => "微软云",
         }
     }
 }

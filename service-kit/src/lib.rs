@@ -26,3 +26,8 @@ pub mod telemetry;
 pub mod validate;
 pub mod verification;
 pub mod worker;
+
+/// The allocator of every process: quicker than the C library's for calls that make many small things, and it gives
+/// freed memory back (password hashing takes 19 MiB for a moment on whichever thread is free).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

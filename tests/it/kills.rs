@@ -12,9 +12,10 @@ use tandem_adapters::sandbox::state::{NoticeState, SandboxPurchase};
 use tandem_proto::billing::v1 as billing;
 use tandem_proto::common::v1::{BillingItem, Role, SettlementMethod};
 use tandem_proto::console::v1 as console;
-use tandem_tests::commits::Door;
-use tandem_tests::customer::{Customer, Paid};
-use tandem_tests::day::{day, hours, point};
+use tandem_proto::console::v1::activate_workspace_request::Activation;
+use tandem_proto::console::v1::commercial_activation::{Payer, Purchase};
+use tandem_tests::customer::{Customer, Paid, activation, commercial, ids, paid};
+use tandem_tests::day::{day, hours, payable, point};
 use tandem_tests::dice::Dice;
 use tandem_tests::engine::Engine;
 use tandem_tests::system::{Service, Setup, System, request_id};
@@ -30,6 +31,8 @@ const LIFE_MILLIS_MAX: u64 = 700;
 
 on_both_engines! {
     nothing_acknowledged_is_lost_when_services_are_killed;
+    billing_dies_at_each_commit;
+    the_console_dies_at_each_commit;
 }
 
 fn rounds() -> u64 {
@@ -213,70 +216,94 @@ async fn kept(system: &System, customers: &Customers, promised: &Promised) -> an
     system.check_invariants().await
 }
 
-/// At each commit of Billing in turn: the process dies when the commit is done and nobody has heard of it.
+async fn billing_dies_at_each_commit(engine: Engine) -> anyhow::Result<()> {
+    a_service_dies_at_each_commit(engine, Service::Billing).await
+}
+
+async fn the_console_dies_at_each_commit(engine: Engine) -> anyhow::Result<()> {
+    a_service_dies_at_each_commit(engine, Service::Console).await
+}
+
+/// At each commit in turn the process dies when the commit is done and nobody has heard of it: while a customer is
+/// activated, usage is recorded, a day is closed, billed and metered, and while a cancellation with its final bill is.
 ///
-/// The flow is a day's close with its bills, a cancellation with its final bill, and the metering of both. One run walks
-/// along all commits: each time Billing dies at the next one, starts again, and the flow goes on from what is durable.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn billing_dies_at_each_commit_of_a_day_and_a_cancellation() -> anyhow::Result<()> {
-    let door = Door::open().await?;
-    let setup = Setup::new(Engine::Postgres).processes(NODE).billing_database_through(door.address);
-    let system = setup.run().await?;
+/// Each time the service starts again, callers repeat what was not answered, and the flow goes on from what is durable.
+async fn a_service_dies_at_each_commit(engine: Engine, mortal: Service) -> anyhow::Result<()> {
+    let system = Setup::new(engine).processes(NODE).run().await?;
     let purchase = system.buy("1744000000000001").await?;
-    let (customer, cloud) = system.cloud_customer("cn1", "mortal", &purchase).await?;
+    let customer = system.register("cn1", "mortal").await?;
+    let asked = commercial(
+        Payer::CreateBillingAccount(true),
+        SettlementMethod::AlibabaCloud,
+        Some(Purchase::PurchaseIds(ids(&purchase))),
+    );
+    let request = activation(&customer, "mortal workspace", Activation::Commercial(asked));
+    let mut answer = None;
+    let mut deaths = system
+        .die_at_each_commit(mortal, "the workspace is activated", async || {
+            let activated = system.portal()?.registration().activate_workspace(request.clone()).await?;
+            answer = Some(activated.into_inner());
+            Ok(true)
+        })
+        .await?;
+    let cloud = paid(answer.context("no answer")?)?;
     let (_, direct) = system.direct_customer("cn1", "direct").await?;
+
     let today = day("2026-03-02")?;
-    let hours = hours(today, "Asia/Shanghai")?;
-    system.advance_to(hours[23]).await?;
-    for paid in [&cloud, &direct] {
-        system.record_all(vec![point(&paid.workspace, hours[3], BillingItem::Trigger, 10_000)]).await?;
-    }
-    let mut deaths = 0;
-    // Lets Billing die at its first commit, then at the second after the restart, and so on until a query counts one.
-    let mut dying = async |sql: &str| -> anyhow::Result<()> {
-        // Bounded, because the loops of an idle service commit as well, without end.
-        for commits in 1..=20 {
-            door.shut_after(commits);
-            let rows = system.billing_rows().await?;
-            let done = system.eventually(sql, async || Ok((rows.number(sql).await? > 0).then_some(())));
-            let finished = tokio::select! {
-                () = door.shut() => false,
-                done = done => { done?; true }
-            };
-            if finished {
-                break;
-            }
-            system.kill_service(Service::Billing).await?;
-            deaths += 1;
-            door.reopen();
-            system.start_service(Service::Billing).await?;
-        }
-        door.reopen();
-        Ok(())
+    let today_hours = hours(today, "Asia/Shanghai")?;
+    system.advance_to(today_hours[23]).await?;
+    let used = |hour, quantity| {
+        let points =
+            [&cloud, &direct].map(|paid| point(&paid.workspace, hour, BillingItem::Trigger, quantity));
+        console::RecordUsageRequest { request_id: request_id("usage"), points: points.into() }
     };
-    system.advance_to(hours[23] + SignedDuration::from_mins(75)).await?;
-    // A record whose sender died while it was being sent is unknown from then on, and rightly so.
-    dying("SELECT COUNT(*) FROM metering_record WHERE state NOT IN ('pending', 'sending')").await?;
-    system.finish_day("cn1", today).await?;
-    let next = tandem_tests::day::hours(today.next(), "Asia/Shanghai")?;
+    let record = async |request: &console::RecordUsageRequest| {
+        let mut client = system.as_role(Role::UsageSource)?.usage();
+        let answer = client.record_usage(request.clone()).await?.into_inner();
+        ensure!(answer.accepted_count == 2, "{answer:?}");
+        anyhow::Ok(true)
+    };
+    let request = used(today_hours[3], 10_000);
+    deaths += system.die_at_each_commit(mortal, "usage is recorded", async || record(&request).await).await?;
+
+    system.advance_to(today_hours[23] + SignedDuration::from_mins(75)).await?;
+    deaths += system
+        .die_at_each_commit(mortal, "the day is billed and metered", async || {
+            let rows = system.billing_rows().await?;
+            let billed = "SELECT COUNT(*) FROM site_day WHERE usage_day = 20260302 AND billed_at IS NOT NULL";
+            // A record whose sender died while it was being sent is unknown from then on, and rightly so.
+            let metered = "SELECT COUNT(*) FROM metering_record WHERE state NOT IN ('pending', 'sending')";
+            Ok(rows.number(billed).await? > 0 && rows.number(metered).await? > 0)
+        })
+        .await?;
+
+    let next = hours(today.next(), "Asia/Shanghai")?;
     system.advance_to(next[10]).await?;
-    system.record_all(vec![point(&cloud.workspace, next[8], BillingItem::Trigger, 20_000)]).await?;
+    record(&used(next[8], 20_000)).await?;
     system
         .eventually("the usage before the end is delivered", async || {
             let sql = "SELECT COUNT(*) FROM usage_day WHERE usage_day = 20260303";
-            Ok((system.billing_rows().await?.number(sql).await? == 1).then_some(()))
+            Ok((system.billing_rows().await?.number(sql).await? == 2).then_some(()))
         })
         .await?;
     system.sandbox.release(&purchase.instance_id, false)?;
-    dying("SELECT COUNT(*) FROM metering_record WHERE final AND state NOT IN ('pending', 'sending')").await?;
-    system
-        .eventually("the cancellation is whole", async || {
-            let binding = system.binding(&cloud.workspace).await?;
-            Ok((binding.settlement_method() == SettlementMethod::BillingCenter).then_some(()))
+    deaths += system
+        .die_at_each_commit(mortal, "the cancellation is whole", async || {
+            let rows = system.billing_rows().await?;
+            let metered = "SELECT COUNT(*) FROM metering_record WHERE final AND state NOT IN ('pending', 'sending')";
+            let method = format!(
+                "SELECT COUNT(*) FROM workspace_standing WHERE workspace_id = '{}' AND settlement_method = {}",
+                cloud.workspace,
+                i32::from(SettlementMethod::BillingCenter)
+            );
+            let told = system.console_rows().await?.number(&method).await?;
+            Ok(rows.number(metered).await? > 0 && told > 0)
         })
         .await?;
-    system.finish_day("cn1", today.next()).await?;
+
+    println!("{} died {deaths} times", mortal.name());
     ensure!(deaths >= 6, "only {deaths} deaths: this proves nothing");
+    system.finish_day("cn1", today.next()).await?;
     let told = async || {
         let mails = system.mails_to(&customer.email)?;
         anyhow::Ok(mails.iter().filter(|mail| mail.text.contains(&purchase.account_id)).count())
@@ -285,5 +312,9 @@ async fn billing_dies_at_each_commit_of_a_day_and_a_cancellation() -> anyhow::Re
     ensure!(told().await? == 1, "I-29: told {} times", told().await?);
     let history = system.history(&cloud.workspace).await?;
     ensure!(history.len() == 2, "{history:?}");
+    for paid in [&cloud, &direct] {
+        let billed = system.bills(&paid.account).await?.iter().map(payable).sum::<i64>();
+        ensure!(billed == 300, "I-12: {billed} was billed for 30 000 calls");
+    }
     system.check_converged().await
 }

@@ -14,7 +14,6 @@ use tandem_service_kit::fresh::{random_bytes, random_token};
 use tandem_service_kit::identity::{Signer, SigningKey, role_name};
 use tokio::net::TcpListener;
 
-use crate::commits;
 use crate::engine::Databases;
 use crate::system::{Service, Setup};
 
@@ -179,10 +178,7 @@ pub fn write(
                 }
             }
             Service::Billing => {
-                match setup.through {
-                    Some(address) => database(&mut text, &commits::through(&databases.billing, address)?)?,
-                    None => database(&mut text, &databases.billing)?,
-                }
+                database(&mut text, &databases.billing)?;
                 mail(&mut text, folder, service)?;
                 write!(text, "[gateway]\nuri = 'http://{}'\n", addresses.gateway)?;
             }

@@ -6,7 +6,6 @@
 
 pub mod clients;
 pub mod collector;
-pub mod commits;
 pub mod configs;
 pub mod customer;
 pub mod day;

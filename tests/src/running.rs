@@ -19,6 +19,9 @@ use crate::system::Service;
 /// How long a service may take to stop when it is asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
+/// Tells a child process after which commit it dies.
+pub const DIE_AFTER_COMMITS: &str = "TANDEM_TEST_DIE_AFTER_COMMITS";
+
 /// A running service.
 #[derive(Debug)]
 pub enum Running {
@@ -63,13 +66,14 @@ pub async fn task(
 }
 
 /// Starts a service as a child process, on a clock that starts at `now` and runs on. Its output goes to a file in
-/// `folder`. `limit_kib` is the most that one file of it may grow to.
+/// `folder`. `limit_kib` is the most that one file of it may grow to; `commits` the one after which it dies.
 pub fn child(
     program: &Path,
     service: Service,
     folder: &Path,
     now: Timestamp,
     limit_kib: Option<u64>,
+    commits: Option<u64>,
 ) -> anyhow::Result<Running> {
     let log = File::options().create(true).append(true).open(log_path(folder, service))?;
     let mut command = match limit_kib {
@@ -86,6 +90,9 @@ pub fn child(
         }
         None => Command::new(program),
     };
+    if let Some(commits) = commits {
+        command.env(DIE_AFTER_COMMITS, commits.to_string());
+    }
     let child = command
         .arg(service.name())
         .arg(configs::path(folder, service))
@@ -131,11 +138,17 @@ impl Running {
         }
     }
 
-    /// Kills a child process without any warning.
+    /// Kills a child process without any warning, unless it is dead.
     pub async fn kill(self) -> anyhow::Result<()> {
         match self {
             Running::Task(..) => bail!("only a process of its own can be killed"),
-            Running::Child(mut child) => Ok(child.kill().await?),
+            Running::Child(mut child) => {
+                // One that has died by itself is dead enough.
+                if matches!(child.try_wait(), Ok(None)) {
+                    child.kill().await?;
+                }
+                Ok(())
+            }
         }
     }
 

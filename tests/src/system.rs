@@ -27,6 +27,8 @@ use crate::running::{self, Running};
 
 /// How long a service may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Most lives of a service that dies at each commit.
+const LIVES_MAX: u64 = 20;
 /// Time between two tries of a callback: short, because tests wait for it.
 const CALLBACK_SPACING: Duration = Duration::from_millis(100);
 
@@ -74,7 +76,6 @@ pub struct Setup {
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) log_filter: String,
     limits_kib: BTreeMap<Service, u64>,
-    pub(crate) through: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -89,7 +90,6 @@ impl Setup {
             otlp_endpoint: None,
             log_filter: "off".to_owned(),
             limits_kib: BTreeMap::new(),
-            through: None,
         }
     }
 
@@ -127,13 +127,6 @@ impl Setup {
     #[must_use]
     pub fn file_limit(mut self, service: Service, kib: u64) -> Setup {
         self.limits_kib.insert(service, kib);
-        self
-    }
-
-    /// Lets Billing reach its PostgreSQL through another address.
-    #[must_use]
-    pub fn billing_database_through(mut self, address: SocketAddr) -> Setup {
-        self.through = Some(address);
         self
     }
 
@@ -215,7 +208,7 @@ impl System {
             }
             Some(program) => {
                 let limit = self.limits().get(&service).copied();
-                running::child(program, service, self.folder(), self.clock.now(), limit)?
+                running::child(program, service, self.folder(), self.clock.now(), limit, None)?
             }
         };
         self.lock().insert(service, running);
@@ -237,6 +230,39 @@ impl System {
     /// Kills a service's process without any warning.
     pub async fn kill_service(&self, service: Service) -> anyhow::Result<()> {
         self.take(service)?.kill().await
+    }
+
+    /// Lets a service die right after its first commit, after its second when it has started again, and so on, until
+    /// `done` holds; then it lives on. Returns how often it died. Before it starts, it must run as a child process.
+    ///
+    /// The walk is bounded, because the loops of an idle service commit as well, without end.
+    pub async fn die_at_each_commit(
+        &self,
+        service: Service,
+        what: &str,
+        mut done: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<u64> {
+        let program = self.setup.program.as_ref().context("only a process of its own can die")?;
+        self.kill_service(service).await?;
+        let mut deaths = 0;
+        for commits in 1..=LIVES_MAX {
+            let now = self.clock.now();
+            let child = running::child(program, service, self.folder(), now, None, Some(commits))?;
+            self.lock().insert(service, child);
+            let reached = self
+                .eventually(what, async || match self.has_ended(service) {
+                    true => Ok(Some(false)),
+                    false => Ok(done().await?.then_some(true)),
+                })
+                .await?;
+            if reached {
+                break;
+            }
+            deaths += 1;
+        }
+        self.kill_service(service).await?;
+        self.start_service(service).await?;
+        Ok(deaths)
     }
 
     /// Lifts the limit of a service's files while it runs, and for its next starts.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use crate::system::System;
 
 /// How long a condition may take to come true on a busy machine.
-const LIMIT: Duration = Duration::from_secs(45);
+const LIMIT: Duration = Duration::from_secs(120);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Looks before business time is moved as well: most conditions come true without.

@@ -173,7 +173,7 @@ fn method_title(method: SettlementMethod, language: Language) -> &'static str {
     match (method, language) {
         (SettlementMethod::BillingCenter, Language::Zh) => "计费中心结算",
         (SettlementMethod::BillingCenter, Language::En) => "the Billing Center",
-        (SettlementMethod::Cloud(vendor), _) => vendor.title(),
+        (SettlementMethod::Cloud(vendor), _) => vendor.title(language),
     }
 }
 

@@ -72,7 +72,7 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
         Letter::SubscriptionEnded { vendor, cloud_account, workspaces, method, deadline } => (
             template!("subscription_ended", language),
             vec![
-                ("cloud", vendor.title().to_owned()),
+                ("cloud", vendor.title(language).to_owned()),
                 ("cloud_account", line(cloud_account)),
                 ("workspaces", list(names(workspaces), language)),
                 ("method", method_title(*method, language).to_owned()),
@@ -82,7 +82,7 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
         Letter::SubscriptionSuspended { vendor, cloud_account, workspaces, deadline } => (
             template!("subscription_suspended", language),
             vec![
-                ("cloud", vendor.title().to_owned()),
+                ("cloud", vendor.title(language).to_owned()),
                 ("cloud_account", line(cloud_account)),
                 ("workspaces", list(names(workspaces), language)),
                 ("deadline", deadline_line(deadline.as_deref(), language)),

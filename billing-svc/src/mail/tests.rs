@@ -71,6 +71,7 @@ fn every_placeholder_is_filled_in_every_letter_and_language() {
 #[test]
 fn every_value_is_read_in_every_language() {
     for language in Language::ALL {
+        let cloud = if *language == Language::Zh { "阿里云" } else { "Alibaba Cloud" };
         for (letter, wanted) in letters().iter().zip([
             vec!["li", "012345", "10"],
             vec!["li", "Kunde AG"],
@@ -79,9 +80,9 @@ fn every_value_is_read_in_every_language() {
             vec!["shop", "3"],
             vec!["shop"],
             vec!["shop"],
-            vec!["Alibaba Cloud", "1744500000000021", "shop", "2026-03-15"],
-            vec!["Alibaba Cloud", "1744500000000021", "shop", "2026-03-15"],
-            vec!["shop", "Alibaba Cloud"],
+            vec![cloud, "1744500000000021", "shop", "2026-03-15"],
+            vec![cloud, "1744500000000021", "shop", "2026-03-15"],
+            vec!["shop", cloud],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));
             let text = format!("{}\n{}", mail.subject, mail.text);

@@ -46,13 +46,15 @@ pub async fn prove_bills(
     id: Option<&BillId>,
     page: &Page,
 ) -> Result<Proof, Fault> {
-    let lists = price::all(&db.read).await?;
-    let rows = bill::list_all(&db.read, account, id, &page.after, page.limit()).await?;
+    // A bill that is issued or paid meanwhile must not look like a difference.
+    let db = db.snapshot().await?;
+    let lists = price::all(&db).await?;
+    let rows = bill::list_all(&db, account, id, &page.after, page.limit()).await?;
     let (bills, next_page_token) =
         page.cut(rows, |b| vec![b.billing_account.as_str().to_owned(), b.id.as_str().to_owned()]);
-    let lines = bill::lines(&db.read, &bills).await?;
-    let payments = bill::payments(&db.read, &bills).await?;
-    let usage = usage_against_lines(&db.read, &bills).await?;
+    let lines = bill::lines(&db, &bills).await?;
+    let payments = bill::payments(&db, &bills).await?;
+    let usage = usage_against_lines(&db, &bills).await?;
     let mut differences = Vec::new();
     for b in &bills {
         let lines = lines.get(&b.id).map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Recomputes the ledger from its entries, and says what is unsound (I-01, I-02, I-07).
 
+use sea_orm::ConnectionTrait;
 use tandem_proto::ids::BillingAccountId;
 use tandem_proto::money::Money;
 use tandem_service_kit::db::{Database, StoreError};
@@ -36,7 +37,8 @@ pub struct Proof {
 pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> Result<Proof, Fault> {
     let scope = if account.is_some() { "e.billing_account_id = ?" } else { "true" };
     let values = || account.map(|id| id.as_str().into());
-    let db = &db.read;
+    // What is posted meanwhile must not look like a difference.
+    let db = &db.snapshot().await?;
     let text = format!(
         "SELECT e.currency, COUNT(*) AS entries, CAST(SUM(e.amount) AS BIGINT) AS total FROM ledger_entry e \
          WHERE {scope} GROUP BY e.currency ORDER BY e.currency"
@@ -89,7 +91,7 @@ pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> 
 }
 
 async fn collect(
-    db: &sea_orm::DatabaseConnection,
+    db: &impl ConnectionTrait,
     text: &str,
     values: Option<sea_orm::Value>,
     what: &str,

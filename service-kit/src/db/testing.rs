@@ -1,7 +1,8 @@
-//! Databases for tests: a SQLite file and a PostgreSQL database of their own. Only in tests and behind the feature
-//! `testing`, for the tests of other crates.
+//! Databases for tests: a SQLite file and a PostgreSQL database of their own; and a process that dies at a commit. Only
+//! in tests and behind the feature `testing`, for the tests of other crates.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sea_orm_migration::MigrationTrait;
 #[cfg(test)]
@@ -46,6 +47,22 @@ impl Drop for TestDatabase {
             })
         });
         drop(removed.join());
+    }
+}
+
+/// Commits until this process dies; 0 when it does not.
+static COMMITS_LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// Lets this process die right after its `commits`th commit from now on, as by SIGKILL: the work is durable, and nobody
+/// hears of it.
+pub fn die_after_commits(commits: u64) {
+    COMMITS_LEFT.store(commits, Ordering::Release);
+}
+
+pub(super) fn committed() {
+    let less = |left: u64| left.checked_sub(1);
+    if COMMITS_LEFT.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) == Ok(1) {
+        std::process::abort();
     }
 }
 

@@ -49,6 +49,31 @@ async fn a_transaction_with_a_failed_statement_never_pretends_to_commit() {
     }
 }
 
+#[tokio::test]
+async fn a_snapshot_shows_one_moment_and_cannot_write() {
+    for db in both("snapshot").await {
+        table(&db).await;
+        let add = async |id| {
+            let tx = db.begin().await.unwrap();
+            insert(&tx, id, "").await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let count = async |snapshot: &sea_orm::DatabaseTransaction| {
+            let row =
+                snapshot.query_one_raw(statement(db.backend(), "SELECT COUNT(*) AS n FROM t", [])).await;
+            get::<i64>(&row.unwrap().unwrap(), "t", "n").unwrap()
+        };
+        add(1).await;
+        let snapshot = db.snapshot().await.unwrap();
+        assert_eq!(count(&snapshot).await, 1);
+        add(2).await;
+        assert_eq!(count(&snapshot).await, 1);
+        assert!(snapshot.execute_unprepared("INSERT INTO t (id) VALUES (3)").await.is_err());
+        drop(snapshot);
+        assert_eq!(count(&db.snapshot().await.unwrap()).await, 2);
+    }
+}
+
 /// Shows that the trap is real: without [`Tx`] the driver calls the lost commit a success.
 #[tokio::test]
 async fn the_bare_driver_loses_rows_on_postgresql() {
@@ -69,8 +94,10 @@ async fn a_dropped_statement_poisons_and_a_dropped_transaction_rolls_back() {
         let tx = db.begin().await.unwrap();
         insert(&tx, 1, "").await.unwrap();
         {
-            // Polled once and dropped, as when a client leaves.
-            let mut statement = Box::pin(insert(&tx, 2, ""));
+            // Polled once and dropped, as when a client leaves; it takes far longer than a poll.
+            let text = "INSERT INTO t (id) WITH RECURSIVE n(i) AS (\
+                SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n";
+            let mut statement = Box::pin(tx.run(text, []));
             let first = futures_util::poll!(statement.as_mut());
             assert!(first.is_pending());
         }

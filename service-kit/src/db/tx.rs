@@ -38,6 +38,8 @@ impl Tx {
         // When this fails the driver still counts the transaction as open and queues a roll-back; should that fail too,
         // the pool's release hook sees the count and closes the connection.
         self.inner.commit().await?;
+        #[cfg(any(test, feature = "testing"))]
+        super::testing::committed();
         if self.wakes.into_inner() {
             self.wake.wake();
         }

@@ -1,7 +1,8 @@
 //! One service as a process of its own, as its own `main` runs it, but on a movable clock: tests that kill processes also
 //! have to live through midnights.
 //!
-//! `tandem-test-node console|billing|gateway CONFIG.toml START`
+//! `tandem-test-node console|billing|gateway CONFIG.toml START`; with `TANDEM_TEST_DIE_AFTER_COMMITS=n` it dies right
+//! after its nth commit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,9 @@ async fn main() -> anyhow::Result<()> {
         bail!("console|billing|gateway CONFIG.toml START")
     };
     let (file, start) = (PathBuf::from(file), start.parse::<Timestamp>()?);
+    if let Ok(commits) = std::env::var(tandem_tests::running::DIE_AFTER_COMMITS) {
+        tandem_service_kit::db::testing::die_after_commits(commits.parse()?);
+    }
     let clock: SharedClock = Arc::new(TestClock::new(start));
     match service.as_str() {
         "console" => {

@@ -41,6 +41,8 @@ pub type Answer = Result<RecordUsageResponse, Fault>;
 const LANES: usize = 2;
 /// Points from which on a batch is large.
 const LARGE_POINTS: usize = 200;
+/// How often a lane lets other tasks run before it looks again whether the callers it has just answered are back.
+const WAIT_TURNS: u32 = 50;
 /// Shares of a lane: a group of large batches takes one, so that two may be on their way, one of small ones takes all.
 const LANE_SHARES: u32 = 2;
 
@@ -185,6 +187,8 @@ async fn prepare_groups(
     ready: mpsc::UnboundedSender<Group>,
 ) {
     let mut held = None;
+    // Callers of the last group, who may be about to call again.
+    let mut company = 0;
     let lane = Arc::new(Semaphore::new(usize::try_from(LANE_SHARES).unwrap_or(1)));
     loop {
         let first = match held.take() {
@@ -197,6 +201,13 @@ async fn prepare_groups(
         let shares = if first.points.len() < LARGE_POINTS { LANE_SHARES } else { 1 };
         // Never closed, so this only ever waits.
         let Ok(shares) = Arc::clone(&lane).acquire_many_owned(shares).await else { return };
+        // Whoever was answered a moment ago mostly calls again at once, and then shares the next commit. Letting them run
+        // costs nothing when nobody does, and a lone caller is not kept at all.
+        let mut turns = 0;
+        while company > 1 && turns < WAIT_TURNS && waiting.len() + 1 < company {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
         let mut points = first.points.len();
         let mut keys = HashSet::from([place_of(&first.key)]);
         let mut group = vec![first];
@@ -211,6 +222,7 @@ async fn prepare_groups(
             points += job.points.len();
             group.push(job);
         }
+        company = if points < LARGE_POINTS { group.len() } else { 0 };
         let batches = prepare::group(&context, group).await;
         if !batches.is_empty() && ready.send(Group { batches, shares }).is_err() {
             return;

@@ -110,7 +110,7 @@ impl Pages {
     /// Shows a page in the language the browser asks for, or else the market's.
     pub(crate) fn show(&self, page: &Page, connection: &Connection, asked: &HeaderMap) -> Response {
         let language = language::preferred(asked).unwrap_or(language::of_market(connection.market));
-        let html = self.html(page, connection.vendor.title(), language);
+        let html = self.html(page, connection.vendor.title(language), language);
         let mut response = (page.status(), html).into_response();
         response.headers_mut().extend(self.headers.iter().cloned());
         if page.status() == StatusCode::SERVICE_UNAVAILABLE {
