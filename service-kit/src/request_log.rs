@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message;
-use sea_orm::{ConnectionTrait, DatabaseConnection, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Value};
 use sha2::{Digest as _, Sha256};
 use tandem_proto::reason::Reason;
 
-use crate::db::{Database, Kind, Rows, StoreError, Tx, get, statement};
+use crate::db::{Database, Kind, Relation, Rows, StoreError, Tx, get, statement};
 use crate::fault::Fault;
 use crate::identity::Caller;
 use crate::validate;
@@ -185,32 +185,47 @@ pub async fn replay_all<R: Message + Default>(
     Ok(answers.collect())
 }
 
-/// Stores many answers in one statement, beside their effects. Keys must differ.
-///
-/// Fails with [`StoreError::Conflict`] when a twin stored one meanwhile: roll back and look again.
-pub async fn save_all(tx: &Tx, answers: &[(&RequestKey, Vec<u8>)], now: Timestamp) -> Result<(), StoreError> {
-    let mut rows = Rows::new(&[
-        ("principal", Kind::Text),
-        ("method", Kind::Text),
-        ("request_id", Kind::Text),
-        ("digest", Kind::Bytes),
-        ("reply", Kind::Bytes),
-        ("created_at", Kind::Int),
-    ]);
-    for (key, reply) in answers {
-        let [principal, method, request_id] = key.place();
-        let (digest, reply) = (key.digest.clone().into(), reply.clone().into());
-        rows.push([principal, method, request_id, digest, reply, now.as_microsecond().into()]);
+/// Answers to be stored together, beside their effects.
+#[derive(Debug)]
+pub struct Answers(Rows);
+
+impl Answers {
+    /// Takes answers whose keys differ.
+    pub fn new<'a>(answers: impl IntoIterator<Item = (&'a RequestKey, Vec<u8>)>, now: Timestamp) -> Answers {
+        let mut rows = Rows::new(&[
+            ("principal", Kind::Text),
+            ("method", Kind::Text),
+            ("request_id", Kind::Text),
+            ("digest", Kind::Bytes),
+            ("reply", Kind::Bytes),
+            ("created_at", Kind::Int),
+        ]);
+        for (key, reply) in answers {
+            let [principal, method, request_id] = key.place();
+            let (digest, reply) = (key.digest.clone().into(), reply.into());
+            rows.push([principal, method, request_id, digest, reply, now.as_microsecond().into()]);
+        }
+        Answers(rows)
     }
-    let relation = rows.relation(tx.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "INSERT INTO request_log (principal, method, request_id, digest, reply, created_at) \
-         SELECT principal, method, request_id, digest, reply, created_at FROM {} WHERE true \
-         ON CONFLICT (principal, method, request_id) DO NOTHING",
-        relation.sql
-    );
-    let saved = tx.run(&text, relation.values).await?;
-    if usize::try_from(saved).ok() == Some(answers.len()) { Ok(()) } else { Err(StoreError::Conflict) }
+
+    /// The statement that stores them, with its first parameter's number. It fails with [`StoreError::Conflict`] when a
+    /// twin stored one meanwhile: then nothing may be kept; look again.
+    pub fn insert(&self, backend: DbBackend, first: usize) -> Result<Relation, StoreError> {
+        let rows = self.0.relation(backend, "r", first)?;
+        let sql = format!(
+            "INSERT INTO request_log (principal, method, request_id, digest, reply, created_at) \
+             SELECT principal, method, request_id, digest, reply, created_at FROM {}",
+            rows.sql
+        );
+        Ok(Relation { sql, values: rows.values })
+    }
+
+    /// Stores them in a transaction; fails as [`Answers::insert`] says.
+    pub async fn save(&self, tx: &Tx) -> Result<(), StoreError> {
+        let insert = self.insert(tx.get_database_backend(), 1)?;
+        tx.run(&insert.sql, insert.values).await?;
+        Ok(())
+    }
 }
 
 /// Deletes answers stored before `before`, but never one younger than [`KEPT_DAYS`], a bounded number at a time;
@@ -338,9 +353,9 @@ mod tests {
     async fn many_answers_are_stored_and_found_at_once() {
         for db in both("request_many").await {
             let keys: Vec<_> = (0..100).map(|n| key(&format!("r{n}"), &money(n))).collect();
-            let answers: Vec<_> = keys.iter().take(50).map(|key| (key, money(7).encode_to_vec())).collect();
+            let answers = keys.iter().take(50).map(|key| (key, money(7).encode_to_vec()));
             let tx = db.begin().await.unwrap();
-            save_all(&tx, &answers, now()).await.unwrap();
+            Answers::new(answers, now()).save(&tx).await.unwrap();
             tx.commit().await.unwrap();
 
             let changed = key("r0", &money(999));
@@ -351,7 +366,8 @@ mod tests {
             assert_eq!(found[100].as_ref().unwrap_err().reason, Reason::RequestIdReused);
 
             let tx = db.begin().await.unwrap();
-            let twin = save_all(&tx, &[(&keys[3], Vec::new()), (&keys[60], Vec::new())], now()).await;
+            let twin = Answers::new([(&keys[3], Vec::new()), (&keys[60], Vec::new())], now());
+            let twin = twin.save(&tx).await;
             assert!(matches!(twin, Err(StoreError::Conflict)));
         }
     }

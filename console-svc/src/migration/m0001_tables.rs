@@ -106,7 +106,7 @@ const TABLES: &[&str] = &[
     "CREATE TABLE usage_dirty (
         workspace_id KEY NOT NULL,
         usage_day INTEGER NOT NULL,
-        token KEY NOT NULL,
+        token BIGINT NOT NULL,
         PRIMARY KEY (workspace_id, usage_day, token)
     )",
     // Revision 0 is a Free workspace's quantity, of which Billing is never told.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Value};
-use tandem_service_kit::db::{Kind, Rows, StoreError, Tx, get, statement};
+use tandem_service_kit::db::{Database, Kind, Rows, StoreError, Tx, get, statement};
+use tandem_service_kit::fresh::random_bytes;
+use tandem_service_kit::request_log;
 
 use crate::domain::item::{Item, Measure};
 use crate::domain::point::PointKey;
@@ -25,15 +27,14 @@ pub enum Effect {
 
 /// Writes points and marks the days that changed; returns the effect on each, in the same order.
 ///
-/// Keys must differ, and must be sorted: writers that take their rows in one order cannot deadlock. `token` must be one
-/// of this transaction's own: a roll-up removes exactly the marks that it saw.
-pub async fn upsert(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Result<Vec<Effect>, StoreError> {
+/// Keys must differ, and must be sorted: writers that take their rows in one order cannot deadlock.
+pub async fn upsert(tx: &Tx, points: &[(&PointKey, i64)]) -> Result<Vec<Effect>, StoreError> {
     if points.is_empty() {
         return Ok(Vec::new());
     }
     match tx.get_database_backend() {
-        DbBackend::Postgres => upsert_postgres(tx, points, token).await,
-        _ => upsert_sqlite(tx, points, token).await,
+        DbBackend::Postgres => upsert_postgres(tx, points).await,
+        _ => upsert_sqlite(tx, points).await,
     }
 }
 
@@ -46,16 +47,70 @@ const UPSERT_POSTGRES: &str = "WITH point AS (\
      RETURNING p.workspace_id, p.usage_day, p.place, p.xmax = 0 AS fresh\
  ), mark AS (\
      INSERT INTO usage_dirty (workspace_id, usage_day, token) \
-     SELECT workspace_id, usage_day, $10 FROM point GROUP BY workspace_id, usage_day ORDER BY workspace_id, usage_day \
-     ON CONFLICT (workspace_id, usage_day, token) DO NOTHING\
+     SELECT workspace_id, usage_day, $10 FROM point GROUP BY workspace_id, usage_day\
  ) \
  SELECT array_agg(place) FILTER (WHERE fresh) AS fresh, array_agg(place) FILTER (WHERE NOT fresh) AS changed FROM point";
 
-async fn upsert_postgres(
-    tx: &Tx,
+async fn upsert_postgres(tx: &Tx, points: &[(&PointKey, i64)]) -> Result<Vec<Effect>, StoreError> {
+    let values = columns(points).into_iter().chain([Value::from(mark_token())]);
+    let row = tx.query_one_raw(statement(DbBackend::Postgres, UPSERT_POSTGRES, values)).await?;
+    let row = row.ok_or(StoreError::Corrupt { table: TABLE, column: "place" })?;
+    let mut effects = vec![Effect::Same; points.len()];
+    for (column, effect) in [("fresh", Effect::New), ("changed", Effect::Replaced)] {
+        for place in get::<Option<Vec<i32>>>(&row, TABLE, column)?.unwrap_or_default() {
+            let slot = usize::try_from(place).ok().and_then(|place| effects.get_mut(place));
+            *slot.ok_or(StoreError::Corrupt { table: TABLE, column: "place" })? = effect;
+        }
+    }
+    Ok(effects)
+}
+
+/// The first nine parameters are [`columns`]. `{answers}` stands for what stores the answers.
+const INSERT_POSTGRES: &str = "WITH point AS (\
+     INSERT INTO usage_point (workspace_id, usage_day, item, retention_days, sub_key, measure, hour_start, quantity, place) \
+     SELECT * FROM UNNEST($1::text[], $2::int4[], $3::int4[], $4::int4[], $5::text[], $6::int4[], $7::int8[], $8::int8[], $9::int4[])\
+ ), mark AS (\
+     INSERT INTO usage_dirty (workspace_id, usage_day, token) \
+     SELECT day.*, $12 FROM UNNEST($10::text[], $11::int4[]) AS day\
+ ) {answers}";
+/// The first parameter of the answers in [`INSERT_POSTGRES`].
+const ANSWERS_FROM: usize = 13;
+
+/// Adds points that were never recorded, marks their days and stores the answers, all in one statement: PostgreSQL takes
+/// new points in half the time when it does not have to look for each whether it is there.
+///
+/// Keys must differ, and must be sorted. Fails with [`StoreError::Conflict`], and changes nothing, when a point or an
+/// answer is there already.
+pub async fn insert_new_postgres(
+    db: &Database,
     points: &[(&PointKey, i64)],
-    token: &str,
-) -> Result<Vec<Effect>, StoreError> {
+    answers: &request_log::Answers,
+) -> Result<(), StoreError> {
+    let days: Vec<_> = points.chunk_by(|(a, _), (b, _)| same_day(a, b)).filter_map(<[_]>::first).collect();
+    let workspaces = days.iter().map(|(key, _)| Value::from(&*key.workspace_id)).collect();
+    let numbers = days.iter().map(|(key, _)| Value::from(key.usage_day)).collect();
+    let marks = [
+        Value::Array(ArrayType::String, Some(Box::new(workspaces))),
+        Value::Array(ArrayType::Int, Some(Box::new(numbers))),
+        Value::from(mark_token()),
+    ];
+    let insert = answers.insert(DbBackend::Postgres, ANSWERS_FROM)?;
+    let text = INSERT_POSTGRES.replace("{answers}", &insert.sql);
+    db.run_alone(&text, columns(points).into_iter().chain(marks).chain(insert.values)).await?;
+    Ok(())
+}
+
+fn same_day(a: &PointKey, b: &PointKey) -> bool {
+    a.workspace_id == b.workspace_id && a.usage_day == b.usage_day
+}
+
+/// A roll-up removes exactly the marks that it saw, so every statement that marks has a token of its own.
+fn mark_token() -> i64 {
+    i64::from_le_bytes(random_bytes())
+}
+
+/// The columns of the table, in its order.
+fn columns(points: &[(&PointKey, i64)]) -> [Value; 9] {
     let texts = |of: fn(&PointKey) -> &str| {
         let values = points.iter().map(|(key, _)| Value::from(of(key))).collect();
         Value::Array(ArrayType::String, Some(Box::new(values)))
@@ -69,7 +124,7 @@ async fn upsert_postgres(
         Value::Array(ArrayType::BigInt, Some(Box::new(values)))
     };
     let places = (0_i32..).zip(points).map(|(place, _)| Value::from(place)).collect();
-    let values = [
+    [
         texts(|key| &key.workspace_id),
         ints(|key| key.usage_day),
         ints(|key| i32::from(key.item.number())),
@@ -79,18 +134,7 @@ async fn upsert_postgres(
         longs(|(key, _)| key.hour_start),
         longs(|(_, quantity)| *quantity),
         Value::Array(ArrayType::Int, Some(Box::new(places))),
-        Value::from(token),
-    ];
-    let row = tx.query_one_raw(statement(DbBackend::Postgres, UPSERT_POSTGRES, values)).await?;
-    let row = row.ok_or(StoreError::Corrupt { table: TABLE, column: "place" })?;
-    let mut effects = vec![Effect::Same; points.len()];
-    for (column, effect) in [("fresh", Effect::New), ("changed", Effect::Replaced)] {
-        for place in get::<Option<Vec<i32>>>(&row, TABLE, column)?.unwrap_or_default() {
-            let slot = usize::try_from(place).ok().and_then(|place| effects.get_mut(place));
-            *slot.ok_or(StoreError::Corrupt { table: TABLE, column: "place" })? = effect;
-        }
-    }
-    Ok(effects)
+    ]
 }
 
 const COLUMNS: &[(&str, Kind)] = &[
@@ -106,7 +150,7 @@ const COLUMNS: &[(&str, Kind)] = &[
 ];
 
 /// SQLite has one writer, so what is read inside the transaction stays true until it ends.
-async fn upsert_sqlite(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Result<Vec<Effect>, StoreError> {
+async fn upsert_sqlite(tx: &Tx, points: &[(&PointKey, i64)]) -> Result<Vec<Effect>, StoreError> {
     let mut rows = Rows::new(COLUMNS);
     for (place, (key, quantity)) in (0_i32..).zip(points) {
         rows.push([
@@ -150,12 +194,12 @@ async fn upsert_sqlite(tx: &Tx, points: &[(&PointKey, i64)], token: &str) -> Res
     }
     let changed = points.iter().zip(&effects).filter(|(_, effect)| **effect != Effect::Same);
     let days: Vec<_> = changed.map(|((key, _), _)| (&*key.workspace_id, key.usage_day)).collect();
-    mark(tx, &days, token).await?;
+    mark(tx, &days).await?;
     Ok(effects)
 }
 
 /// Marks days as changed, on SQLite. Days must be sorted; repetitions next to each other are one.
-async fn mark(tx: &Tx, days: &[(&str, i32)], token: &str) -> Result<(), StoreError> {
+async fn mark(tx: &Tx, days: &[(&str, i32)]) -> Result<(), StoreError> {
     let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int)]);
     let mut last = None;
     for day in days {
@@ -170,23 +214,21 @@ async fn mark(tx: &Tx, days: &[(&str, i32)], token: &str) -> Result<(), StoreErr
     // The token stands before the relation, whose parameters therefore start at the second place.
     let relation = rows.relation(tx.get_database_backend(), "r", 2)?;
     let text = format!(
-        "INSERT INTO usage_dirty (workspace_id, usage_day, token) SELECT workspace_id, usage_day, ? FROM {} WHERE true \
-         ON CONFLICT (workspace_id, usage_day, token) DO NOTHING",
+        "INSERT INTO usage_dirty (workspace_id, usage_day, token) SELECT workspace_id, usage_day, ? FROM {} WHERE true",
         relation.sql
     );
-    tx.run(&text, std::iter::once(token.into()).chain(relation.values)).await?;
+    tx.run(&text, std::iter::once(mark_token().into()).chain(relation.values)).await?;
     Ok(())
 }
 
 /// Marks every day of a workspace from `first_day` on that has points, and forgets what Free quantities came to there:
 /// after an upgrade they are rolled up anew, from the first charged hour on.
-pub async fn remark_from(tx: &Tx, workspace_id: &str, first_day: i32, token: &str) -> Result<(), StoreError> {
+pub async fn remark_from(tx: &Tx, workspace_id: &str, first_day: i32) -> Result<(), StoreError> {
     let forget = "DELETE FROM usage_total WHERE workspace_id = ? AND usage_day >= ? AND revision = 0";
     tx.run(forget, [workspace_id.into(), first_day.into()]).await?;
     let text = "INSERT INTO usage_dirty (workspace_id, usage_day, token) \
-                SELECT DISTINCT workspace_id, usage_day, ? FROM usage_point WHERE workspace_id = ? AND usage_day >= ? \
-                ON CONFLICT (workspace_id, usage_day, token) DO NOTHING";
-    tx.run(text, [token.into(), workspace_id.into(), first_day.into()]).await?;
+                SELECT DISTINCT workspace_id, usage_day, ? FROM usage_point WHERE workspace_id = ? AND usage_day >= ?";
+    tx.run(text, [mark_token().into(), workspace_id.into(), first_day.into()]).await?;
     Ok(())
 }
 

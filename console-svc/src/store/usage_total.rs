@@ -36,7 +36,7 @@ pub struct Mark {
     /// The day, `yyyymmdd`.
     pub usage_day: i32,
     /// Tells it from other changes.
-    pub token: String,
+    pub token: i64,
 }
 
 /// Changes to be rolled up together.
@@ -220,10 +220,9 @@ pub async fn save(tx: &Tx, totals: &[(TotalKey, Quantity, bool)]) -> Result<(), 
 
 /// Removes exactly these marks: a change that came later has its own.
 pub async fn unmark(tx: &Tx, marks: &Marks) -> Result<(), StoreError> {
-    let mut rows =
-        Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Text)]);
+    let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int), ("token", Kind::Int)]);
     for mark in &marks.marks {
-        rows.push([mark.workspace_id.as_str().into(), mark.usage_day.into(), mark.token.as_str().into()]);
+        rows.push([mark.workspace_id.as_str().into(), mark.usage_day.into(), mark.token.into()]);
     }
     let relation = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, RuntimeErr,
-    SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions,
-    TransactionTrait as _,
+    AccessMode, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, RuntimeErr, SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector,
+    TransactionOptions, TransactionTrait as _, Value,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgPool, SqliteConnection};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, statement};
 use crate::config::DatabaseSection;
 use crate::outbox::Wake;
 
@@ -61,6 +61,20 @@ impl Database {
         let mode = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
         Ok(Tx::new(self.write.begin_with_options(options).await?, self.wake.clone()))
+    }
+
+    /// Runs one statement that is a transaction of its own, and returns how many rows it touched.
+    ///
+    /// Like a commit, a failure that is no refusal of the database leaves the outcome unknown: repeat the request.
+    pub async fn run_alone(
+        &self,
+        text: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<u64, StoreError> {
+        let done = self.write.execute_raw(statement(self.backend(), text, values)).await?;
+        #[cfg(any(test, feature = "testing"))]
+        super::testing::committed();
+        Ok(done.rows_affected())
     }
 
     /// Opens a view of one moment: several reads through it see the same state, whatever is committed meanwhile.

@@ -9,7 +9,6 @@ use tandem_proto::console::v1::activate_workspace_request::Activation;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::identity::Caller;
 use tandem_service_kit::outbox::{self, Outgoing};
 use tandem_service_kit::request_log::{Open, RequestKey, open};
@@ -139,8 +138,7 @@ async fn upgrade(
     store::workspace::save(tx, &workspace).await?;
     // The Free part of today is no longer part of what is charged, nor shown (`domain.md` 3.5).
     let first_day = UsageDay::of(now, &site.zone).number();
-    usage_point::remark_from(tx, workspace.id.as_str(), first_day, &fresh_uuid().simple().to_string())
-        .await?;
+    usage_point::remark_from(tx, workspace.id.as_str(), first_day).await?;
     let told =
         billing::BindWorkspaceRequest::decode(pending.peer_request.as_slice()).map_err(|_| corrupt())?;
     if told.workspace.is_none_or(|told| told.revision < workspace.profile_revision) {

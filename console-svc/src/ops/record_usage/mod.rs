@@ -5,16 +5,17 @@
 //! days, and the answers. A lane writes in the order of arrival, and a stream stays in its lane, so that of two points of
 //! one key the later one stays.
 //!
-//! Of large batches the next group is prepared while one is being written: the work on the points counts most. Small ones
-//! are collected only when the lane is free: then as many as possible share the commit, which counts most for them. A
-//! second lane works while the first one's commit is on its way to the disk.
+//! Of large batches the next group is prepared while one is being written: the work on the points counts most, and on
+//! PostgreSQL a second lane shares it. Small ones all go through the first lane, and are collected only when it is free:
+//! then as many as possible share the commit, which counts most for them.
 
 mod prepare;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sea_orm::DbBackend;
 use tandem_proto::console::v1::{PointOutcome, RecordUsageResponse, RefusedPoint};
@@ -41,8 +42,8 @@ pub type Answer = Result<RecordUsageResponse, Fault>;
 const LANES: usize = 2;
 /// Points from which on a batch is large.
 const LARGE_POINTS: usize = 200;
-/// How often a lane lets other tasks run before it looks again whether the callers it has just answered are back.
-const WAIT_TURNS: u32 = 50;
+/// How long small batches wait at most until as many callers as last time are there.
+const LINGER_MAX: Duration = Duration::from_millis(3);
 /// Shares of a lane: a group of large batches takes one, so that two may be on their way, one of small ones takes all.
 const LANE_SHARES: u32 = 2;
 
@@ -126,8 +127,7 @@ impl Recorder {
     /// The lane whose turn it is, for a stream.
     pub fn lane(&self) -> Lane {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let queue = self.lanes.get(turn % self.lanes.len().max(1)).cloned();
-        Lane { queue, room: Arc::clone(&self.room) }
+        self.lane_at(turn % self.lanes.len().max(1))
     }
 
     /// Records a batch. Fails with `OVERLOADED` at once when too much is waiting.
@@ -135,7 +135,13 @@ impl Recorder {
         let share = share(&points)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(share);
         let room = room.map_err(|_| Fault::new(Reason::Overloaded))?;
-        answered(self.lane().enqueue(key, points, Form::Unary, room)).await
+        // Small batches meet in one lane, so that they share a commit.
+        let lane = if points.len() < LARGE_POINTS { self.lane_at(0) } else { self.lane() };
+        answered(lane.enqueue(key, points, Form::Unary, room)).await
+    }
+
+    fn lane_at(&self, place: usize) -> Lane {
+        Lane { queue: self.lanes.get(place).cloned(), room: Arc::clone(&self.room) }
     }
 }
 
@@ -186,43 +192,27 @@ async fn prepare_groups(
     mut waiting: mpsc::UnboundedReceiver<Job>,
     ready: mpsc::UnboundedSender<Group>,
 ) {
-    let mut held = None;
-    // Callers of the last group, who may be about to call again.
+    let mut arrived: VecDeque<Job> = VecDeque::new();
+    // Callers in the last group of small batches.
     let mut company = 0;
     let lane = Arc::new(Semaphore::new(usize::try_from(LANE_SHARES).unwrap_or(1)));
     loop {
-        let first = match held.take() {
-            Some(job) => job,
-            None => match waiting.recv().await {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        let shares = if first.points.len() < LARGE_POINTS { LANE_SHARES } else { 1 };
+        if arrived.is_empty() {
+            let Some(job) = waiting.recv().await else { return };
+            arrived.push_back(job);
+        }
+        let small = arrived.front().is_some_and(|job| job.points.len() < LARGE_POINTS);
+        let shares = if small { LANE_SHARES } else { 1 };
         // Never closed, so this only ever waits.
         let Ok(shares) = Arc::clone(&lane).acquire_many_owned(shares).await else { return };
-        // Whoever was answered a moment ago mostly calls again at once, and then shares the next commit. Letting them run
-        // costs nothing when nobody does, and a lone caller is not kept at all.
-        let mut turns = 0;
-        while company > 1 && turns < WAIT_TURNS && waiting.len() + 1 < company {
-            tokio::task::yield_now().await;
-            turns += 1;
+        if small {
+            linger(&mut waiting, &mut arrived, company).await;
         }
-        let mut points = first.points.len();
-        let mut keys = HashSet::from([place_of(&first.key)]);
-        let mut group = vec![first];
-        while points < GROUP_POINTS_MAX
-            && let Ok(job) = waiting.try_recv()
-        {
-            // A repetition must find the answer of the first one, so it goes into the next group.
-            if !keys.insert(place_of(&job.key)) {
-                held = Some(job);
-                break;
-            }
-            points += job.points.len();
-            group.push(job);
+        while let Ok(job) = waiting.try_recv() {
+            arrived.push_back(job);
         }
-        company = if points < LARGE_POINTS { group.len() } else { 0 };
+        let group = take_group(&mut arrived);
+        company = if small { group.len() } else { 0 };
         let batches = prepare::group(&context, group).await;
         if !batches.is_empty() && ready.send(Group { batches, shares }).is_err() {
             return;
@@ -230,9 +220,41 @@ async fn prepare_groups(
     }
 }
 
+/// Gives the callers of the last group, who were answered a moment ago and mostly call again at once, the time to come
+/// back: then they share the next commit as well. A lone caller had no company and waits for nobody.
+async fn linger(waiting: &mut mpsc::UnboundedReceiver<Job>, arrived: &mut VecDeque<Job>, company: usize) {
+    let all_are_back = async {
+        while arrived.len() < company
+            && let Some(job) = waiting.recv().await
+        {
+            arrived.push_back(job);
+        }
+    };
+    // Whether all came or the time is over: those that are here are written.
+    let _ = tokio::time::timeout(LINGER_MAX, all_are_back).await;
+}
+
+/// Takes the batches that are written together.
+fn take_group(arrived: &mut VecDeque<Job>) -> Vec<Job> {
+    let (mut points, mut keys, mut group) = (0, HashSet::new(), Vec::new());
+    while points < GROUP_POINTS_MAX
+        && let Some(job) = arrived.pop_front()
+    {
+        // A repetition must find the answer of the first one, so it goes into the next group.
+        if !keys.insert(place_of(&job.key)) {
+            arrived.push_front(job);
+            break;
+        }
+        points += job.points.len();
+        group.push(job);
+    }
+    group
+}
+
 async fn write_groups(context: Context, mut groups: mpsc::UnboundedReceiver<Group>) {
+    let mut habit = write::Habit::default();
     while let Some(group) = groups.recv().await {
-        write::group(&context, group.batches).await;
+        write::group(&context, &mut habit, group.batches).await;
         drop(group.shares);
     }
 }

@@ -1,15 +1,20 @@
 //! Writes a group of batches: points, marks of changed days and answers, in one transaction.
+//!
+//! Most points are recorded once and never again. PostgreSQL is therefore first asked to add them as new, in a single
+//! statement that fails when any is there; only after such a failure, and until points are new again, are they compared
+//! with what is stored.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
+use prost::Message as _;
+use sea_orm::DbBackend;
 use tandem_proto::console::v1::{PointOutcome, RecordUsageResponse};
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::fresh::fresh_uuid;
-use tandem_service_kit::request_log::{replay_all, save_all};
+use tandem_service_kit::request_log::{Answers, replay_all};
 
 use super::{Context, Prepared, response};
 use crate::domain::point::{PointKey, Refusal};
@@ -21,22 +26,42 @@ use crate::store::usage_point::{self, Effect};
 /// Tries of a transaction that met a lock or a deadlock (`reliability.md` 4.4).
 const TRIES: u32 = 3;
 
+/// What a lane has seen lately.
+pub(super) struct Habit {
+    /// Whether the points of the last group were all new.
+    all_new: bool,
+}
+
+impl Default for Habit {
+    fn default() -> Habit {
+        Habit { all_new: true }
+    }
+}
+
 /// Writes the group and answers each batch.
 ///
 /// A repetition is found when its answer is to be stored: then nothing of the group is kept, those that were answered
 /// before get that answer, and the others are written anew. Any other failure of a group may be due to one batch, so
 /// each is then written alone. A failed commit leaves the outcome open: the callers repeat, and find their answers if
 /// it happened.
-pub(super) async fn group(context: &Context, mut group: Vec<Prepared>) {
+pub(super) async fn group(context: &Context, habit: &mut Habit, mut group: Vec<Prepared>) {
     let mut rounds = 0;
     while !group.is_empty() {
         rounds += 1;
-        match try_group(context, &group).await {
+        let as_new = habit.all_new && context.db.backend() == DbBackend::Postgres && !any_free(&group);
+        let result =
+            if as_new { insert_new(context, &group).await } else { try_group(context, &group).await };
+        match result {
             Ok(answers) => {
+                habit.all_new =
+                    answers.iter().all(|answer| answer.duplicate_count + answer.replaced_count == 0);
                 answers.iter().for_each(|answer| count(context, answer));
                 return answer_all(group, answers);
             }
-            Err(StoreError::Conflict) if rounds <= TRIES => group = answer_repetitions(context, group).await,
+            Err(StoreError::Conflict) if rounds <= TRIES => {
+                habit.all_new = false;
+                group = answer_repetitions(context, group).await;
+            }
             Err(StoreError::Database(error)) if group.len() > 1 => {
                 tracing::warn!(error = %error, batches = group.len(), "a group could not be written; writing one by one");
                 for batch in group {
@@ -122,25 +147,50 @@ async fn try_group(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUs
     }
 }
 
+/// Writes points that compare with what is stored.
 async fn once(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {
     let tx = context.db.begin().await?;
     let exhausted = judge_free(context, &tx, group).await?;
-    let outcomes = write_points(&tx, group, &exhausted).await?;
-    let answers = group.iter().enumerate().zip(&outcomes).map(|((index, batch), outcomes)| {
+    let writes = Writes::of(group, &exhausted);
+    let effects = writes.upsert(&tx).await?;
+    let answers = answers(group, &exhausted, &writes.outcomes(group, effects));
+    encoded(group, &answers, context).save(&tx).await?;
+    tx.commit().await?;
+    Ok(answers)
+}
+
+/// Writes points that are all new, in one statement; fails with [`StoreError::Conflict`] when one is not.
+async fn insert_new(context: &Context, group: &[Prepared]) -> Result<Vec<RecordUsageResponse>, StoreError> {
+    let exhausted = HashSet::new();
+    let writes = Writes::of(group, &exhausted);
+    let points = writes.last_of_each_key();
+    let answers = answers(group, &exhausted, &writes.outcomes(group, vec![Effect::New; points.len()]));
+    let saved = encoded(group, &answers, context);
+    usage_point::insert_new_postgres(&context.db, &points, &saved).await?;
+    Ok(answers)
+}
+
+fn answers(
+    group: &[Prepared],
+    exhausted: &HashSet<(usize, usize)>,
+    outcomes: &[Vec<PointOutcome>],
+) -> Vec<RecordUsageResponse> {
+    let answers = group.iter().enumerate().zip(outcomes).map(|((index, batch), outcomes)| {
         let used_up = batch.good.iter().filter(|point| exhausted.contains(&(index, point.place)));
         let used_up = used_up.map(|point| (point.place, Refusal::of(Reason::QuotaExhausted)));
         let refused: Vec<_> = batch.refused.iter().cloned().chain(used_up).collect();
         response(batch.form, outcomes, &refused)
     });
-    let answers: Vec<_> = answers.collect();
-    let encoded: Vec<_> = group
-        .iter()
-        .zip(&answers)
-        .map(|(batch, answer)| (&batch.key, prost::Message::encode_to_vec(answer)))
-        .collect();
-    save_all(&tx, &encoded, context.now()).await?;
-    tx.commit().await?;
-    Ok(answers)
+    answers.collect()
+}
+
+fn encoded(group: &[Prepared], answers: &[RecordUsageResponse], context: &Context) -> Answers {
+    let encoded = group.iter().zip(answers).map(|(batch, answer)| (&batch.key, answer.encode_to_vec()));
+    Answers::new(encoded, context.now())
+}
+
+fn any_free(group: &[Prepared]) -> bool {
+    group.iter().any(|batch| batch.good.iter().any(|point| point.free))
 }
 
 /// Judges the points of Free workspaces against what is stored; returns batch and place of those beyond a quota.
@@ -152,8 +202,7 @@ async fn judge_free(
     tx: &Tx,
     group: &[Prepared],
 ) -> Result<HashSet<(usize, usize)>, StoreError> {
-    let free = |batch: &'_ Prepared| batch.good.iter().any(|point| point.free);
-    if !group.iter().any(free) {
+    if !any_free(group) {
         return Ok(HashSet::new());
     }
     let points = || {
@@ -193,57 +242,71 @@ struct Write<'a> {
     place: usize,
 }
 
-/// Writes the points of all batches and tells the outcome of each, as if they had been written one after the other.
-///
-/// Points of one key become one row to write: the first decides what is told of what was stored, the last one stays.
-async fn write_points(
-    tx: &Tx,
-    group: &[Prepared],
-    exhausted: &HashSet<(usize, usize)>,
-) -> Result<Vec<Vec<PointOutcome>>, StoreError> {
-    let mut outcomes: Vec<_> = group.iter().map(|batch| vec![PointOutcome::Refused; batch.count]).collect();
-    let mut writes = Vec::with_capacity(group.iter().map(|batch| batch.good.len()).sum());
-    for (batch, prepared) in group.iter().enumerate() {
-        let taken = prepared.good.iter().filter(|point| !exhausted.contains(&(batch, point.place)));
-        writes.extend(taken.map(|point| Write {
-            key: &point.key,
-            quantity: point.quantity,
-            batch,
-            place: point.place,
-        }));
+/// The points of all batches, sorted by key; those of one key in the order in which they came.
+struct Writes<'a>(Vec<Write<'a>>);
+
+impl<'a> Writes<'a> {
+    /// The points that may be written.
+    fn of(group: &'a [Prepared], exhausted: &HashSet<(usize, usize)>) -> Writes<'a> {
+        let mut writes = Vec::with_capacity(group.iter().map(|batch| batch.good.len()).sum());
+        for (batch, prepared) in group.iter().enumerate() {
+            let taken = prepared.good.iter().filter(|point| !exhausted.contains(&(batch, point.place)));
+            writes.extend(taken.map(|point| Write {
+                key: &point.key,
+                quantity: point.quantity,
+                batch,
+                place: point.place,
+            }));
+        }
+        // Stable, for the order of those of one key.
+        writes.sort_by(|a, b| a.key.cmp(b.key));
+        Writes(writes)
     }
-    // Stable, so that points of one key stay in the order in which they came.
-    writes.sort_by(|a, b| a.key.cmp(b.key));
 
-    let runs: Vec<_> = writes.chunk_by(|a, b| a.key == b.key).collect();
-    let first: Vec<_> =
-        runs.iter().filter_map(|run| run.first()).map(|write| (write.key, write.quantity)).collect();
-    let changed_again = runs.iter().filter_map(|run| Some((run.first()?, run.last()?)));
-    let second: Vec<_> = changed_again
-        .filter(|(first, last)| first.quantity != last.quantity)
-        .map(|(_, last)| (last.key, last.quantity))
-        .collect();
-    let token = fresh_uuid().simple().to_string();
-    let effects = usage_point::upsert(tx, &first, &token).await?;
-    usage_point::upsert(tx, &second, &token).await?;
+    fn runs(&self) -> impl Iterator<Item = &[Write<'a>]> {
+        self.0.chunk_by(|a, b| a.key == b.key)
+    }
 
-    for (run, effect) in runs.iter().zip(effects) {
-        let mut before = None;
-        for write in *run {
-            let outcome = match before {
-                None => match effect {
-                    Effect::New => PointOutcome::Accepted,
-                    Effect::Same => PointOutcome::Duplicate,
-                    Effect::Replaced => PointOutcome::Replaced,
-                },
-                Some(quantity) if quantity == write.quantity => PointOutcome::Duplicate,
-                Some(_) => PointOutcome::Replaced,
-            };
-            before = Some(write.quantity);
-            if let Some(slot) = outcomes.get_mut(write.batch).and_then(|batch| batch.get_mut(write.place)) {
-                *slot = outcome;
+    /// The quantity that stays, for each key.
+    fn last_of_each_key(&self) -> Vec<(&'a PointKey, i64)> {
+        self.runs().filter_map(|run| run.last()).map(|write| (write.key, write.quantity)).collect()
+    }
+
+    /// Writes them as if one after the other; returns the effect of each key's first point, which tells what was stored
+    /// before. The last one stays.
+    async fn upsert(&self, tx: &Tx) -> Result<Vec<Effect>, StoreError> {
+        let first = self.runs().filter_map(|run| run.first()).map(|write| (write.key, write.quantity));
+        let effects = usage_point::upsert(tx, &first.collect::<Vec<_>>()).await?;
+        let again = self.runs().filter_map(|run| Some((run.first()?, run.last()?)));
+        let again = again.filter(|(first, last)| first.quantity != last.quantity);
+        let again: Vec<_> = again.map(|(_, last)| (last.key, last.quantity)).collect();
+        usage_point::upsert(tx, &again).await?;
+        Ok(effects)
+    }
+
+    /// The outcome of every point of every batch; those that are not written are refused.
+    fn outcomes(&self, group: &[Prepared], effects: Vec<Effect>) -> Vec<Vec<PointOutcome>> {
+        let mut outcomes: Vec<_> =
+            group.iter().map(|batch| vec![PointOutcome::Refused; batch.count]).collect();
+        for (run, effect) in self.runs().zip(effects) {
+            let mut before = None;
+            for write in run {
+                let outcome = match before {
+                    None => match effect {
+                        Effect::New => PointOutcome::Accepted,
+                        Effect::Same => PointOutcome::Duplicate,
+                        Effect::Replaced => PointOutcome::Replaced,
+                    },
+                    Some(quantity) if quantity == write.quantity => PointOutcome::Duplicate,
+                    Some(_) => PointOutcome::Replaced,
+                };
+                before = Some(write.quantity);
+                let slot = outcomes.get_mut(write.batch).and_then(|batch| batch.get_mut(write.place));
+                if let Some(slot) = slot {
+                    *slot = outcome;
+                }
             }
         }
+        outcomes
     }
-    Ok(outcomes)
 }
