@@ -19,10 +19,14 @@ use tandem_proto::ids::WorkspaceId;
 use tandem_service_kit::clock::TestClock;
 use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::identity::{Signer, SigningKey, Verifier};
-use tandem_service_kit::peer::{Peer, PeerChannel};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::postgres::Database;
 use crate::process::telemetry;
@@ -51,7 +55,18 @@ pub(crate) struct Console {
 }
 
 /// Clients of the usage service.
-pub(crate) type Client = UsageServiceClient<PeerChannel>;
+pub(crate) type Client = UsageServiceClient<InterceptedService<Channel, Token>>;
+
+/// Adds a token to each call, as a client in any language does.
+#[derive(Clone)]
+pub(crate) struct Token(MetadataValue<Ascii>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
 
 impl Console {
     /// Starts it on an empty database, with the shipped defaults except what the bench must not depend on.
@@ -84,10 +99,11 @@ impl Console {
         Ok(Console { workspaces, url, source, stop, running, _mail: mail })
     }
 
-    /// A client with a connection of its own.
+    /// A client with a connection of its own, for as long as a token holds: five minutes.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        let peer = Peer::connect_lazy(&self.url, Arc::clone(&self.source), "console", CALL_MAX)?;
-        Ok(UsageServiceClient::new(peer.channel()))
+        let token = format!("Bearer {}", self.source.token_now(&["console"])).parse()?;
+        let endpoint = Endpoint::from_shared(self.url.clone())?.timeout(CALL_MAX).tcp_nodelay(true);
+        Ok(UsageServiceClient::with_interceptor(endpoint.connect_lazy(), Token(token)))
     }
 
     /// Stops it.

@@ -33,7 +33,6 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
     let mut connection = server.connect(Some(&database)).await?;
     reference::make_table(&mut connection).await?;
     let mut source = Source::new(console.workspaces.clone(), first_hour()?, zone()?);
-    let mut client = console.client()?;
 
     let mut measures = Vec::new();
     for (way, fresh, again, floor) in [
@@ -44,6 +43,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
         reference::settle(&mut connection).await?;
         for round in 0..=sizes.rounds {
             let batches = source.batches(sizes.batches)?;
+            let mut client = console.client()?;
             let first = pair(&mut client, &mut connection, way, &batches, Effect::New).await?;
             let second = pair(&mut client, &mut connection, way, &batches, Effect::Same).await?;
             // The first round fills caches and prepares statements on both sides.

@@ -44,8 +44,6 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
     reference::make_table(&mut connection).await?;
     let mut script = tempfile::NamedTempFile::new()?;
     script.write_all(SCRIPT.as_bytes())?;
-    // One connection for all callers, as a gRPC client in one process has it.
-    let client = console.client()?;
     let hour = first_hour()?;
 
     let mut pairs = Vec::new();
@@ -54,6 +52,8 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
     for round in 0..=sizes.rounds {
         // The first round makes connections and prepares statements on both sides.
         let secs = if round == 0 { 1 } else { sizes.singles_secs };
+        // One connection for all callers, as a gRPC client in one process has it.
+        let client = console.client()?;
         let (calls, took) = call(&client, &console.workspaces, hour, round, secs).await?;
         acknowledged += i64::from(calls);
         let reference = pgbench(&database, script.path(), secs).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
         stored == acknowledged,
         "{acknowledged} points were acknowledged and {stored} are stored"
     );
-    drop((connection, client));
+    drop(connection);
     console.stop().await?;
     server.remove(database).await?;
     Ok(vec![Measure {

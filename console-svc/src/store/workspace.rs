@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
-use tandem_service_kit::db::{Kind, Rows, StoreError, get, get_time, statement};
+use tandem_service_kit::db::{Kind, Rows, StoreError, Tx, get, get_time, statement};
 
 use super::entity::workspace::{ActiveModel, Column, Entity, Model};
 use super::{id, time};
@@ -53,7 +53,8 @@ pub async fn lock(
 }
 
 /// Writes a locked workspace back.
-pub async fn save(tx: &impl ConnectionTrait, workspace: &Workspace) -> Result<(), StoreError> {
+pub async fn save(tx: &Tx, workspace: &Workspace) -> Result<(), StoreError> {
+    tx.outdate();
     let filter = Column::Id.eq(workspace.id.as_str());
     let done = Entity::update_many().set(to_row(workspace)).filter(filter).exec(tx).await?;
     if done.rows_affected == 1 { Ok(()) } else { Err(StoreError::Conflict) }
@@ -103,10 +104,8 @@ pub struct StandingChange {
 }
 
 /// Takes changes over; of each workspace the greatest revision stays.
-pub async fn apply_standings(
-    tx: &impl ConnectionTrait,
-    changes: &[StandingChange],
-) -> Result<(), StoreError> {
+pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), StoreError> {
+    tx.outdate();
     // One statement may touch a row once only, so of each workspace the newest change is taken.
     let mut newest: HashMap<&str, &StandingChange> = HashMap::new();
     for change in changes {

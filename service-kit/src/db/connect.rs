@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -38,6 +39,7 @@ pub struct Database {
     /// reads what it wrote).
     pub read: DatabaseConnection,
     wake: Wake,
+    edition: Arc<AtomicU64>,
     connections: u32,
 }
 
@@ -60,7 +62,11 @@ impl Database {
         // Taking the write lock at once keeps SQLite from failing half-way when a read becomes a write.
         let mode = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-        Ok(Tx::new(self.write.begin_with_options(options).await?, self.wake.clone()))
+        Ok(Tx::new(
+            self.write.begin_with_options(options).await?,
+            self.wake.clone(),
+            Arc::clone(&self.edition),
+        ))
     }
 
     /// Runs one statement that is a transaction of its own, and returns how many rows it touched.
@@ -108,6 +114,12 @@ impl Database {
     /// Wakes the relay of this process when outgoing messages were committed.
     pub fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// A number that grows when this process commits a change of rows that are remembered somewhere ([`Tx::outdate`]).
+    /// Who remembers rows notes it before reading them, and reads again when it has grown.
+    pub fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// How many connections there are at most: the measure for admission (`reliability.md` 5.3).
@@ -160,6 +172,7 @@ async fn sqlite(section: &DatabaseSection) -> Result<Database, StoreError> {
         write: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
         read: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
         wake: Wake::default(),
+        edition: Arc::default(),
         // The writer is one, but a SQLite change takes far less than a millisecond, so more may queue for it.
         connections: section.max_connections.max(1),
     })
@@ -214,5 +227,5 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
         .connect_with(options)
         .await?;
     let write = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-    Ok(Database { read: write.clone(), write, wake: Wake::default(), connections })
+    Ok(Database { read: write.clone(), write, wake: Wake::default(), edition: Arc::default(), connections })
 }

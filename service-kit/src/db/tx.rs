@@ -1,6 +1,7 @@
 //! A transaction that cannot lose what it claims to have committed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
@@ -19,11 +20,14 @@ pub struct Tx {
     poisoned: AtomicBool,
     wake: Wake,
     wakes: AtomicBool,
+    edition: Arc<AtomicU64>,
+    outdates: AtomicBool,
 }
 
 impl Tx {
-    pub(super) fn new(inner: DatabaseTransaction, wake: Wake) -> Tx {
-        Tx { inner, poisoned: AtomicBool::new(false), wake, wakes: AtomicBool::new(false) }
+    pub(super) fn new(inner: DatabaseTransaction, wake: Wake, edition: Arc<AtomicU64>) -> Tx {
+        let (poisoned, wakes, outdates) = Default::default();
+        Tx { inner, poisoned, wake, wakes, edition, outdates }
     }
 
     /// Commits.
@@ -40,6 +44,9 @@ impl Tx {
         self.inner.commit().await?;
         #[cfg(any(test, feature = "testing"))]
         super::testing::committed();
+        if self.outdates.into_inner() {
+            self.edition.fetch_add(1, Ordering::AcqRel);
+        }
         if self.wakes.into_inner() {
             self.wake.wake();
         }
@@ -60,6 +67,12 @@ impl Tx {
         values: impl IntoIterator<Item = sea_orm::Value>,
     ) -> Result<u64, StoreError> {
         Ok(self.execute_raw(statement(self.get_database_backend(), text, values)).await?.rows_affected())
+    }
+
+    /// Says that once this has committed, what this process remembers of the changed rows is out of date
+    /// ([`super::Database::edition`]).
+    pub fn outdate(&self) {
+        self.outdates.store(true, Ordering::Release);
     }
 
     /// Wakes the relay once this transaction has committed.

@@ -17,8 +17,8 @@ use opentelemetry::KeyValue;
 use tandem_proto::access::{self, MethodAccess};
 use tandem_proto::reason::Reason;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
@@ -78,6 +78,29 @@ where
     }
 }
 
+/// The name of a code as metrics show it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "Ok",
+        Code::Cancelled => "Cancelled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
 fn is_open(path: &str) -> bool {
     let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
     service.is_some_and(|service| OPEN_SERVICES.contains(&service))
@@ -105,9 +128,8 @@ impl Guard {
             }
         };
         let response = response.instrument(span.clone()).await.unwrap_or_else(Status::into_http);
-        let code =
-            Status::from_header_map(response.headers()).map_or(tonic::Code::Ok, |status| status.code());
-        let labels = [KeyValue::new("method", label), KeyValue::new("code", format!("{code:?}"))];
+        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+        let labels = [KeyValue::new("method", label), KeyValue::new("code", code_name(code))];
         let took = begun.elapsed();
         self.meters.rpc_calls.add(1, &labels);
         self.meters.rpc_seconds.record(took.as_secs_f64(), &labels);

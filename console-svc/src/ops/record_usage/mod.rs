@@ -195,6 +195,7 @@ async fn prepare_groups(
     let mut arrived: VecDeque<Job> = VecDeque::new();
     // Callers in the last group of small batches.
     let mut company = 0;
+    let mut known = prepare::Known::default();
     let lane = Arc::new(Semaphore::new(usize::try_from(LANE_SHARES).unwrap_or(1)));
     loop {
         if arrived.is_empty() {
@@ -213,7 +214,7 @@ async fn prepare_groups(
         }
         let group = take_group(&mut arrived);
         company = if small { group.len() } else { 0 };
-        let batches = prepare::group(&context, group).await;
+        let batches = prepare::group(&context, &mut known, group).await;
         if !batches.is_empty() && ready.send(Group { batches, shares }).is_err() {
             return;
         }

@@ -1,7 +1,13 @@
-//! Judges the points of a group of batches, after looking up their workspaces.
+//! Judges the points of a group of batches, by what is known of their workspaces.
+//!
+//! What was looked up is remembered for a second: the same workspaces report again and again. A change that this process
+//! commits is seen at once; one of another replica within that second, which is sooner than Billing's word on a workspace
+//! arrives anyway. Free quotas are not judged here but inside the transaction, and a workspace that is not known is always
+//! looked for.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tandem_proto::ids::WorkspaceId;
 use tandem_proto::reason::Reason;
@@ -13,24 +19,44 @@ use crate::domain::point::{Refusal, Window, WorkspaceFacts, check};
 use crate::domain::workspace::Plan;
 use crate::store;
 
-type Facts = HashMap<Arc<str>, WorkspaceFacts>;
+/// How long workspaces are remembered.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// Workspaces remembered at most, some hundred bytes each.
+const REMEMBERED_MAX: usize = 20_000;
 
-/// Judges the batches. Whether one was answered before is found when its answer is stored: repetitions are rare.
-pub(super) async fn group(context: &Context, jobs: Vec<Job>) -> Vec<Prepared> {
-    let window = Window { now: context.now(), late_days: i32::from(context.usage.late_days) };
-    let facts = match look_up(context, &jobs).await {
-        Ok(facts) => facts,
-        Err(error) => {
-            let fault = Fault::from(error);
-            jobs.into_iter().for_each(|job| drop(job.answer.send(Err(fault.clone()))));
-            return Vec::new();
-        }
-    };
-    jobs.into_iter().map(|job| judge(job, &facts, window)).collect()
+/// What a lane remembers of workspaces.
+#[derive(Default)]
+pub(super) struct Known {
+    facts: HashMap<Arc<str>, WorkspaceFacts>,
+    edition: u64,
+    since: Option<Instant>,
 }
 
-/// One query for all workspaces.
-async fn look_up(context: &Context, jobs: &[Job]) -> Result<Facts, StoreError> {
+impl Known {
+    /// Forgets everything that may be out of date.
+    fn refresh(&mut self, edition: u64) {
+        let young = self.since.is_some_and(|since| since.elapsed() < REMEMBERED);
+        if !young || self.edition != edition || self.facts.len() > REMEMBERED_MAX {
+            self.facts.clear();
+            (self.edition, self.since) = (edition, Some(Instant::now()));
+        }
+    }
+}
+
+/// Judges the batches. Whether one was answered before is found when its answer is stored: repetitions are rare.
+pub(super) async fn group(context: &Context, known: &mut Known, jobs: Vec<Job>) -> Vec<Prepared> {
+    let window = Window { now: context.now(), late_days: i32::from(context.usage.late_days) };
+    if let Err(error) = look_up(context, known, &jobs).await {
+        let fault = Fault::from(error);
+        jobs.into_iter().for_each(|job| drop(job.answer.send(Err(fault.clone()))));
+        return Vec::new();
+    }
+    jobs.into_iter().map(|job| judge(job, &known.facts, window)).collect()
+}
+
+/// One query for all workspaces that are not known.
+async fn look_up(context: &Context, known: &mut Known, jobs: &[Job]) -> Result<(), StoreError> {
+    known.refresh(context.db.edition());
     let mut ids: HashSet<&str> = HashSet::new();
     for job in jobs {
         let mut last = "";
@@ -39,17 +65,21 @@ async fn look_up(context: &Context, jobs: &[Job]) -> Result<Facts, StoreError> {
             if point.workspace_id != last {
                 last = &point.workspace_id;
                 // What is no id names no workspace, and must not spoil its neighbours' query.
-                if last.parse::<WorkspaceId>().is_ok() {
+                if !known.facts.contains_key(last) && last.parse::<WorkspaceId>().is_ok() {
                     ids.insert(last);
                 }
             }
         }
     }
-    let ids: Vec<_> = ids.into_iter().collect();
-    store::workspace::facts(&context.db.read, &context.sites, &ids, false).await
+    if !ids.is_empty() {
+        let ids: Vec<_> = ids.into_iter().collect();
+        let found = store::workspace::facts(&context.db.read, &context.sites, &ids, false).await?;
+        known.facts.extend(found);
+    }
+    Ok(())
 }
 
-fn judge(job: Job, facts: &Facts, window: Window) -> Prepared {
+fn judge(job: Job, facts: &HashMap<Arc<str>, WorkspaceFacts>, window: Window) -> Prepared {
     let count = job.points.len();
     let (mut good, mut refused) = (Vec::with_capacity(count), Vec::new());
     for (place, point) in job.points.into_iter().enumerate() {
