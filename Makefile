@@ -24,7 +24,7 @@ test: ## Run everything: format, contract, lints, documentation, all tests on SQ
 
 bench: ## Measure, beside the databases' own rates; writes target/bench.json
 	@. scripts/lib.sh && need_rust
-	@scripts/with-postgres.sh cargo run --release --locked -p tandem-benches $(if $(ARGS),-- $(ARGS))
+	@scripts/with-postgres.sh cargo run --release --locked --bin tandem-benches $(if $(ARGS),-- $(ARGS))
 
 fmt: ## Format the code and the schema
 	@cargo fmt --all
