@@ -4,8 +4,9 @@
 
 use crate::common::v1 as pb;
 use crate::item::BillingItem;
+use crate::language::Language;
 use crate::money::{Currency, LineAmount, Money};
-use crate::settlement::{BillingRegion, Language, Market, PriceZone, SettlementMethod, WorkspaceStanding};
+use crate::settlement::{BillingRegion, Market, PriceZone, SettlementMethod, WorkspaceStanding};
 use crate::vendor::Vendor;
 
 macro_rules! enums {

@@ -8,6 +8,7 @@
 pub mod day;
 pub mod ids;
 pub mod item;
+pub mod language;
 pub mod money;
 pub mod names;
 pub mod page;

@@ -85,15 +85,6 @@ impl Market {
 }
 
 names! {
-    /// The language of pages and mails.
-    Language: "zh, en";
-    /// Chinese.
-    Zh = "zh";
-    /// English.
-    En = "en";
-}
-
-names! {
     /// Whether a workspace may be used (`domain.md` 5.2).
     WorkspaceStanding: "active, lock_countdown, locked, dissolved";
     /// In use.

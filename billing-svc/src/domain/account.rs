@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use tandem_proto::ids::BillingAccountId;
+use tandem_proto::language::Language;
 use tandem_proto::money::Currency;
 use tandem_proto::names;
-use tandem_proto::settlement::{BillingRegion, Language};
+use tandem_proto::settlement::BillingRegion;
 
 names! {
     /// Whether an account owes anything (`domain.md` 5.6).

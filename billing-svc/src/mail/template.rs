@@ -1,6 +1,6 @@
 //! Letters filled into their templates.
 
-use tandem_proto::settlement::Language;
+use tandem_proto::language::Language;
 
 use super::{IssuedBill, LISTED_MAX, Letter, Letterhead, method_title};
 

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
+use tandem_proto::language::Language;
 use tandem_proto::reason::Reason;
-use tandem_proto::settlement::{BillingRegion, Language, PriceZone, SettlementMethod, WorkspaceStanding};
+use tandem_proto::settlement::{BillingRegion, PriceZone, SettlementMethod, WorkspaceStanding};
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::verification;

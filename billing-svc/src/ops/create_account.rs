@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tandem_proto::settlement::{BillingRegion, Language};
+use tandem_proto::language::Language;
+use tandem_proto::settlement::BillingRegion;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tandem_proto::settlement::Language;
+use tandem_proto::language::Language;
 
 use crate::domain::account::BillingAccount;
 use crate::mail;

@@ -1,7 +1,8 @@
 //! Mails a code that proves control of a billing account (`domain.md` 3.3, D18).
 
 use jiff::Timestamp;
-use tandem_proto::settlement::{BillingRegion, Language};
+use tandem_proto::language::Language;
+use tandem_proto::settlement::BillingRegion;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::{outbox, verification};

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
-use tandem_proto::settlement::{BillingRegion, Language, PriceZone, SettlementMethod};
+use tandem_proto::language::Language;
+use tandem_proto::settlement::{BillingRegion, PriceZone, SettlementMethod};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};

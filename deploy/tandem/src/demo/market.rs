@@ -11,8 +11,9 @@ use tandem_proto::billing::v1::{
 };
 use tandem_proto::common::v1::{self as common, Language, PurchaseIds};
 use tandem_proto::item::BillingItem;
+use tandem_proto::language;
 use tandem_proto::reason::Reason;
-use tandem_proto::settlement::{self, SettlementMethod};
+use tandem_proto::settlement::SettlementMethod;
 
 use super::customer::{self, Paying, Person};
 use super::mailbox::Mail;
@@ -47,13 +48,14 @@ pub struct Market {
     vendor_account: String,
     /// `bac_…`.
     pub account: String,
-    workspaces: Vec<String>,
+    /// `wks_…` of all three.
+    pub workspaces: Vec<String>,
 }
 
 impl Market {
     /// Buys in the market, then registers and activates three workspaces on two sites with the purchase.
     pub async fn arrive(stage: &Stage) -> Result<Market> {
-        let cloud = stage.vendor.title(settlement::Language::En);
+        let cloud = stage.vendor.title(language::Language::En);
         let suffix = &stage.suffix;
         let person = |site, name: &str, phone: &str| Person {
             site,
@@ -160,7 +162,7 @@ impl Market {
 
     /// Waits until the day is billed through the cloud and the cloud has taken it; shows bills and metering.
     pub async fn billed(&self, stage: &Stage, calendar: &Calendar, day: u32) -> Result<()> {
-        let title = stage.vendor.title(settlement::Language::En);
+        let title = stage.vendor.title(language::Language::En);
         let name = calendar.day(day).to_string();
         stage.teller.step(&format!("{name} is billed to {} and submitted to {title}", self.head.company))?;
         let bills = self.paid_bills(stage, &name, BillKind::Daily).await?;
@@ -204,7 +206,7 @@ impl Market {
     pub async fn cancel(&self, stage: &Stage, calendar: &Calendar, day: u32) -> Result<()> {
         self.usage_is_delivered(stage, calendar, day).await?;
         stage.mails_now()?.iter().try_for_each(|mail| stage.teller.mail(mail))?;
-        let cloud = stage.vendor.title(settlement::Language::En);
+        let cloud = stage.vendor.title(language::Language::En);
         stage.teller.step(&format!("{} cancels in the market; {cloud} calls back", self.head.company))?;
         stage.sandbox.act(&self.instance, "release", json!({ "refund": false })).await?;
         stage.sandbox.settle(SETTLE).await?;

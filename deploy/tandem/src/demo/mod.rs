@@ -58,7 +58,7 @@ pub async fn run(stage: &Stage) -> Result<Value> {
     arrive_at(stage, &calendar, 4, 0, 11).await?;
     market.rest_is_billed(stage, &calendar, 3).await?;
 
-    proofs::check(stage, &direct, &market).await
+    proofs::check(stage, (calendar.day(1), calendar.day(4)), &direct, &market).await
 }
 
 async fn arrive_at(
@@ -102,6 +102,7 @@ mod tests {
     async fn both_lives_end_with_proofs_that_hold_on_sqlite() {
         let proofs = both_lives_on(|_| {}).await;
         assert_eq!(proofs["bills"]["different"], 0);
+        assert_eq!(proofs["usage"]["different"], 0);
         assert_eq!(proofs["metering"][0]["sent"], proofs["metering"][0]["remembered"]);
     }
 

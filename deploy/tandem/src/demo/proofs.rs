@@ -1,22 +1,32 @@
 //! The end of the demo: what must be true, whatever happened.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use tandem_proto::billing::v1::{MeteringState, PaymentInstrument};
+use tandem_proto::billing::v1::{BillLineKind, MeteringState, PaymentInstrument};
+use tandem_proto::day::UsageDay;
 
 use super::direct::Direct;
 use super::market::Market;
 use super::stage::Stage;
-use crate::commands::{bill, ledger};
+use crate::commands::{bill, ledger, usage};
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};
 
 /// More entries than the demo makes.
 const ENTRIES_SHOWN_MAX: usize = 1_000;
+/// More bills or daily quantities than a workspace of the demo has.
+const ROWS_MAX: usize = 1_000;
 
-/// Shows both ledgers, checks every proof and returns them for scripts.
+/// Shows both ledgers, checks every proof and returns them for scripts. `days` are the first and the last of the demo.
 ///
 /// Fails when any does not hold.
-pub async fn check(stage: &Stage, direct: &Direct, market: &Market) -> Result<Value> {
+pub async fn check(
+    stage: &Stage,
+    days: (UsageDay, UsageDay),
+    direct: &Direct,
+    market: &Market,
+) -> Result<Value> {
     for (name, account) in
         [("the direct customer", &direct.account), ("the market's customer", &market.account)]
     {
@@ -50,11 +60,24 @@ pub async fn check(stage: &Stage, direct: &Direct, market: &Market) -> Result<Va
     let differ = format!("{} bills recomputed from usage, {} differences", bills.proved, bills.different);
     note(bills.proved > 0 && bills.different == 0, differ)?;
 
-    let usage = Metering::count(stage, market).await?;
-    let equal = usage.billed == usage.sent && usage.sent == usage.remembered && usage.unfinished == 0;
-    stage.teller.table(&usage.table())?;
+    let (mut quantities, mut unlike) = (0, 0);
+    let workspaces = market.workspaces.iter().map(|workspace| (&market.account, workspace));
+    for (account, workspace) in workspaces.chain([(&direct.account, &direct.workspace)]) {
+        let (counted, billed) = quantities_of(stage, days, account, workspace).await?;
+        quantities += counted.len();
+        unlike +=
+            counted.keys().chain(billed.keys()).filter(|key| counted.get(key) != billed.get(key)).count();
+    }
+    let same =
+        format!("{quantities} daily quantities counted by the Console, {unlike} of them billed otherwise");
+    note(quantities > 0 && unlike == 0, same)?;
+
+    let metering = Metering::count(stage, market).await?;
+    let equal =
+        metering.billed == metering.sent && metering.sent == metering.remembered && metering.unfinished == 0;
+    stage.teller.table(&metering.table())?;
     note(
-        equal && usage.sent > 0,
+        equal && metering.sent > 0,
         "metering sent = metering billed = metering remembered by the cloud".to_owned(),
     )?;
 
@@ -62,10 +85,38 @@ pub async fn check(stage: &Stage, direct: &Direct, market: &Market) -> Result<Va
         return Ok(json!({
             "ledger": { "entries": sums.entry_count, "sums": ledger::sums_table(&sums).to_json() },
             "bills": { "proved": bills.proved, "different": bills.different },
-            "metering": usage.table().to_json(),
+            "usage": { "quantities": quantities, "different": unlike },
+            "metering": metering.table().to_json(),
         }));
     }
     Err(Failure::Proof(broken.join("; ")))
+}
+
+/// Hundredths by day, item, retention and sub-key.
+type Quantities = BTreeMap<(String, i32, i32, String), i64>;
+
+/// What the Console counted for a workspace, and what stands on its bills.
+async fn quantities_of(
+    stage: &Stage,
+    days: (UsageDay, UsageDay),
+    account: &str,
+    workspace: &str,
+) -> Result<(Quantities, Quantities)> {
+    let rows = usage::list(&stage.operator, workspace, days.0, days.1, ROWS_MAX).await?;
+    let counted = rows
+        .rows
+        .into_iter()
+        .map(|row| ((row.usage_day, row.item, row.retention_days, row.sub_key), row.quantity_hundredths));
+    let mut billed = Quantities::new();
+    for listed in bill::list(&stage.operator, account, workspace, ROWS_MAX).await?.0 {
+        let shown = bill::show(&stage.operator, account, &listed.id).await?;
+        for line in shown.lines.into_iter().filter(|line| line.kind() != BillLineKind::Rounding) {
+            let day = if line.adjusted_day.is_empty() { shown.usage_day.clone() } else { line.adjusted_day };
+            *billed.entry((day, line.item, line.retention_days, line.sub_key)).or_default() +=
+                line.quantity_hundredths;
+        }
+    }
+    Ok((counted.collect(), billed))
 }
 
 /// The three counts of what went to the cloud, in the currency's minor units.

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 use tandem_adapters::event::Market;
-use tandem_proto::settlement::Language;
+use tandem_proto::language::Language;
 
 /// Ranges of a header that are looked at: browsers send fewer than ten.
 const RANGES_MAX: usize = 32;

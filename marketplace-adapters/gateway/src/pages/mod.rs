@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tandem_adapters::Connection;
-use tandem_proto::settlement::Language;
+use tandem_proto::language::Language;
 
 use crate::config::BrandSection;
 

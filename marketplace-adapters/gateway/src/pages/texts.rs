@@ -1,6 +1,6 @@
 //! What pages say, in both languages.
 
-use tandem_proto::settlement::Language;
+use tandem_proto::language::Language;
 
 use super::Page;
 
