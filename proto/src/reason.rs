@@ -133,7 +133,7 @@ reasons! {
     WorkspaceDissolved = "WORKSPACE_DISSOLVED", FailedPrecondition, Never;
     /// The Free quota of this item is used up for today; it starts anew at midnight.
     QuotaExhausted = "QUOTA_EXHAUSTED", ResourceExhausted, Never;
-    /// The usage hour lies too far in the past or in the future.
+    /// The usage hour lies in the future, before the workspace was charged, or too many days back.
     HourOutOfRange = "HOUR_OUT_OF_RANGE", FailedPrecondition, Never;
 
     /// The workspace is bound to another billing account.
@@ -142,11 +142,11 @@ reasons! {
     WorkspaceNotBound = "WORKSPACE_NOT_BOUND", NotFound, Never;
     /// The workspace's site belongs to another billing region than the account.
     RegionMismatch = "REGION_MISMATCH", FailedPrecondition, Never;
-    /// The settlement method was changed this calendar month already (R1).
+    /// The settlement method was changed this calendar month already; it can be changed again from next month on.
     MethodChangedThisMonth = "METHOD_CHANGED_THIS_MONTH", FailedPrecondition, Never;
-    /// The workspace's site does not allow this settlement method (R2); an operator can allow any for the account.
+    /// The workspace's site does not allow this settlement method; an operator can allow any for the account.
     MethodNotAllowedHere = "METHOD_NOT_ALLOWED_HERE", FailedPrecondition, Never;
-    /// The workspace settles through a live cloud subscription; cancel it in the market first (R3).
+    /// The workspace settles through a live cloud subscription; cancel it in the market first.
     CloudSubscriptionLive = "CLOUD_SUBSCRIPTION_LIVE", FailedPrecondition, Never;
     /// The workspace has this settlement method already.
     MethodUnchanged = "METHOD_UNCHANGED", FailedPrecondition, Never;

@@ -32,6 +32,11 @@ impl Fault {
         Fault::new(Reason::InvalidField).and_field(name, what_would_be_right)
     }
 
+    /// Makes an [`Reason::ObjectNotFound`] fault: the field that names what does not exist.
+    pub fn not_found(field: impl Into<String>) -> Fault {
+        Fault::new(Reason::ObjectNotFound).and_field(field, "names nothing that exists here")
+    }
+
     /// Adds a wrong field.
     #[must_use]
     pub fn and_field(mut self, name: impl Into<String>, what_would_be_right: impl Into<String>) -> Fault {

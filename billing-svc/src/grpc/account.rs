@@ -8,7 +8,6 @@ use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::account_service_server::AccountService;
 use tandem_proto::common::v1::Company as CompanyMessage;
 use tandem_proto::language::Language;
-use tandem_proto::reason::Reason;
 use tandem_proto::settlement::BillingRegion;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::request_log::{self, Open, RequestKey};
@@ -59,7 +58,8 @@ impl AccountService for Service {
         request: Request<pb::GetAccountRequest>,
     ) -> Result<Response<pb::GetAccountResponse>, Status> {
         let id = validate::parse("billing_account_id", &request.into_inner().billing_account_id)?;
-        let found = account::find(&self.0.db.read, &id).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+        let found =
+            account::find(&self.0.db.read, &id).await?.ok_or(Fault::not_found("billing_account_id"))?;
         Ok(Response::new(pb::GetAccountResponse { account: Some(message(&found)) }))
     }
 
@@ -71,7 +71,7 @@ impl AccountService for Service {
         let region = named("region", BillingRegion::from_message(request.region))?;
         let username = validate::required("username", &request.username)?;
         let found = account::find_by_username(&self.0.db.read, region, username).await?;
-        let found = found.ok_or(Fault::new(Reason::ObjectNotFound))?;
+        let found = found.ok_or(Fault::not_found("username"))?;
         Ok(Response::new(pb::LookUpAccountResponse { account: Some(message(&found)) }))
     }
 

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use super::convert_bill;
 use crate::context::Context;
 use crate::ops::{prove_bills, run_billing};
-use crate::store::bill;
+use crate::store::{bill, site_day};
 
 /// Serves bills.
 pub struct Service(pub Arc<Context>);
@@ -47,7 +47,7 @@ impl BillService for Service {
         let account = validate::parse("billing_account_id", &request.billing_account_id)?;
         let id = validate::parse("bill_id", &request.bill_id)?;
         let db = &self.0.db.read;
-        let found = bill::find(db, &account, &id).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+        let found = bill::find(db, &account, &id).await?.ok_or(Fault::not_found("bill_id"))?;
         let found = [found];
         let (lines, payments) = (bill::lines(db, &found).await?, bill::payments(db, &found).await?);
         let lines = lines.get(&id).map(Vec::as_slice).unwrap_or_default();
@@ -75,7 +75,13 @@ impl BillService for Service {
         }
         // The run has its own transactions and remembers itself how far it came; the answer is stored after it.
         let issued = run_billing::run(&self.0, site, day).await?;
-        let issued = issued.ok_or(Fault::new(Reason::DayNotOver).with("usage_day", day.to_string()))?;
+        let Some(issued) = issued else {
+            // A site is known here once one of its days was closed.
+            if !site_day::is_known(&self.0.db.read, site).await? {
+                return Err(Fault::new(Reason::SiteNotFound).with("site", site).into());
+            }
+            return Err(Fault::new(Reason::DayNotOver).with("usage_day", day.to_string()).into());
+        };
         let response = pb::RunBillingResponse { issued_count: i64::try_from(issued).unwrap_or(i64::MAX) };
         let now = self.0.clock.now();
         match request_log::open(&self.0.db, key).await? {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::price_service_server::PriceService;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::validate;
 use tonic::{Request, Response, Status};
@@ -29,7 +28,7 @@ impl PriceService for Service {
         } else {
             lists.iter().find(|list| list.version == request.version)
         };
-        let list = list.ok_or(Fault::new(Reason::ObjectNotFound))?;
+        let list = list.ok_or(Fault::not_found("version"))?;
         Ok(Response::new(pb::GetPriceListResponse { price_list: Some(message(list)) }))
     }
 }

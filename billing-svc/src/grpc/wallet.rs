@@ -6,7 +6,6 @@ use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::wallet_service_server::WalletService;
 use tandem_proto::ids::BillingAccountId;
 use tandem_proto::money::Money;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::request_log::{self, Open, RequestKey};
 use tandem_service_kit::server::caller;
@@ -32,7 +31,7 @@ impl WalletService for Service {
             validate::parse("billing_account_id", &request.into_inner().billing_account_id)?;
         let db = &self.0.db.read;
         let found = account::find(db, &account).await?;
-        let currency = found.ok_or(Fault::new(Reason::ObjectNotFound))?.currency;
+        let currency = found.ok_or(Fault::not_found("billing_account_id"))?.currency;
         let wallets = ledger::wallets(db, std::slice::from_ref(&account)).await?;
         let wallet = wallets.get(&account).copied().unwrap_or_default();
         let money = |minor| Some(Money { minor, currency }.to_message());

@@ -112,7 +112,7 @@ async fn find(
         Claim::CloudAccount(id) => {
             let owned = subscription::find_cloud_account(tx, id).await?;
             let owned = owned.filter(|c| c.billing_account == account.id && c.vendor == vendor);
-            let owned = owned.ok_or(Fault::new(Reason::ObjectNotFound))?;
+            let owned = owned.ok_or(Fault::not_found("cloud_account_id"))?;
             let live = subscription::lock_live(tx, id).await?;
             let active = live.iter().find(|s| s.state == State::Active).or(live.first()).cloned();
             Ok((active.ok_or(Fault::new(Reason::PurchaseEnded))?, owned.vendor_account_id, false))

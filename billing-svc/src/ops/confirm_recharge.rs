@@ -35,8 +35,8 @@ pub async fn confirm_recharge(
     external_ref: &str,
     now: Timestamp,
 ) -> Result<(Recharge, Wallet), Fault> {
-    let payer = account::lock(tx, account).await?.ok_or(Reason::ObjectNotFound)?;
-    let found = recharge::lock(tx, account, id).await?.ok_or(Reason::ObjectNotFound)?;
+    let payer = account::lock(tx, account).await?.ok_or(Fault::not_found("billing_account_id"))?;
+    let found = recharge::lock(tx, account, id).await?.ok_or(Fault::not_found("recharge_id"))?;
     if found.state != RechargeState::Created {
         return Err(Reason::RechargeNotOpen.into());
     }

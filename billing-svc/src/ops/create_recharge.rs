@@ -22,7 +22,7 @@ pub async fn create_recharge(
     if amount.minor <= 0 {
         return Err(Fault::field("amount.minor_units", "must be above 0"));
     }
-    let payer = account::find(tx, account).await?.ok_or(Reason::ObjectNotFound)?;
+    let payer = account::find(tx, account).await?.ok_or(Fault::not_found("billing_account_id"))?;
     if payer.currency != amount.currency {
         return Err(Fault::new(Reason::CurrencyMismatch).with("currency", payer.currency.code()));
     }

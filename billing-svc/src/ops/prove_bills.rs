@@ -50,6 +50,9 @@ pub async fn prove_bills(
     let db = db.snapshot().await?;
     let lists = price::all(&db).await?;
     let rows = bill::list_all(&db, account, id, &page.after, page.limit()).await?;
+    if id.is_some() && rows.is_empty() {
+        return Err(Fault::not_found("bill_id"));
+    }
     let (bills, next_page_token) =
         page.cut(rows, |b| vec![b.billing_account.as_str().to_owned(), b.id.as_str().to_owned()]);
     let lines = bill::lines(&db, &bills).await?;

@@ -14,10 +14,10 @@ use crate::store::marketplace_event::{self, Event};
 pub async fn run(tx: &Tx, id: &MarketplaceEventId, now: Timestamp) -> Result<Event, Fault> {
     let find = || marketplace_event::find_all(tx, std::slice::from_ref(id));
     if find().await?.is_empty() {
-        return Err(Fault::new(Reason::ObjectNotFound));
+        return Err(Fault::not_found("event_id"));
     }
     if !marketplace_event::revive(tx, id, now).await? {
         return Err(Fault::new(Reason::RecordNotResolvable));
     }
-    find().await?.pop().ok_or(Fault::new(Reason::ObjectNotFound))
+    find().await?.pop().ok_or(Fault::not_found("event_id"))
 }

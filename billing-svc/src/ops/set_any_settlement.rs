@@ -1,7 +1,6 @@
 //! Allows or forbids an account any settlement method (rule R2).
 
 use tandem_proto::ids::BillingAccountId;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 
@@ -12,7 +11,7 @@ use crate::store::account;
 ///
 /// Fails with `OBJECT_NOT_FOUND`.
 pub async fn run(tx: &Tx, id: &BillingAccountId, allowed: bool) -> Result<BillingAccount, Fault> {
-    let found = account::lock(tx, id).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+    let found = account::lock(tx, id).await?.ok_or(Fault::not_found("billing_account_id"))?;
     account::save_any_settlement(tx, id, allowed).await?;
     Ok(BillingAccount { any_settlement_allowed: allowed, ..found })
 }

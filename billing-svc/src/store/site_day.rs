@@ -26,6 +26,13 @@ pub struct SiteDay {
     pub billed_at: Option<Timestamp>,
 }
 
+/// Whether anything is known of a site: a workspace on it, or a day of it that was closed.
+pub async fn is_known(db: &impl ConnectionTrait, site: &str) -> Result<bool, StoreError> {
+    let text = "SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM workspace WHERE site = ?) \
+                OR EXISTS (SELECT 1 FROM site_day WHERE site = ?)";
+    Ok(!read::all(db, text, [site.into(), site.into()]).await?.is_empty())
+}
+
 /// Marks a day as closed, unless it is already; returns the mark.
 pub async fn close(
     tx: &Tx,

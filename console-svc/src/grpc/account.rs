@@ -10,7 +10,6 @@ use tandem_proto::console::v1::{
 };
 use tandem_proto::ids::ConsoleAccountId;
 use tandem_proto::page::Page;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::request_log::{Open, RequestKey, open, replay};
 use tandem_service_kit::server::caller;
@@ -40,7 +39,7 @@ impl Accounts {
 }
 
 fn not_found() -> Fault {
-    Fault::new(Reason::ObjectNotFound)
+    Fault::not_found("console_account_id")
 }
 
 #[tonic::async_trait]

@@ -2,7 +2,6 @@
 
 use sea_orm::ConnectionTrait;
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
-use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 
 use crate::domain::member::Member;
@@ -15,7 +14,7 @@ pub async fn as_member(
     workspace: &WorkspaceId,
     acting: &ConsoleAccountId,
 ) -> Result<(Workspace, Member), Fault> {
-    let found = store::workspace::find(db, workspace).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+    let found = store::workspace::find(db, workspace).await?.ok_or(Fault::not_found("workspace_id"))?;
     Ok((found, member(db, workspace, acting).await?))
 }
 
@@ -25,7 +24,7 @@ pub async fn as_member_locked(
     workspace: &WorkspaceId,
     acting: &ConsoleAccountId,
 ) -> Result<(Workspace, Member), Fault> {
-    let found = store::workspace::lock(tx, workspace).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+    let found = store::workspace::lock(tx, workspace).await?.ok_or(Fault::not_found("workspace_id"))?;
     Ok((found, member(tx, workspace, acting).await?))
 }
 
@@ -37,7 +36,7 @@ pub async fn visible(
 ) -> Result<Workspace, Fault> {
     match acting {
         Some(acting) => as_member(db, workspace, acting).await.map(|(workspace, _)| workspace),
-        None => store::workspace::find(db, workspace).await?.ok_or(Fault::new(Reason::ObjectNotFound)),
+        None => store::workspace::find(db, workspace).await?.ok_or(Fault::not_found("workspace_id")),
     }
 }
 
@@ -46,5 +45,5 @@ async fn member(
     workspace: &WorkspaceId,
     acting: &ConsoleAccountId,
 ) -> Result<Member, Fault> {
-    store::member::find(db, workspace, acting).await?.ok_or(Fault::new(Reason::ObjectNotFound))
+    store::member::find(db, workspace, acting).await?.ok_or(Fault::not_found("workspace_id"))
 }

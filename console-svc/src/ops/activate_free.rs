@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use tandem_proto::ids::ConsoleAccountId;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
@@ -21,7 +20,7 @@ pub async fn run(
     language: Language,
     now: Timestamp,
 ) -> Result<Activated, Fault> {
-    let account = store::account::find(tx, owner).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+    let account = store::account::find(tx, owner).await?.ok_or(Fault::not_found("console_account_id"))?;
     let new = NewWorkspace { id: fresh(), name, language, plan: Plan::Free };
     let workspace = make(tx, context, account, new, now).await?;
     Ok(Activated { workspace, standing: StandingCopy::UNBOUND, billing_account_id: String::new() })

@@ -1,7 +1,6 @@
 //! Removes a member of a workspace.
 
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
-use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 
@@ -18,7 +17,7 @@ pub async fn run(
 ) -> Result<(), Fault> {
     let (workspace, acting) = access::as_member_locked(tx, workspace, acting).await?;
     let found = store::member::find(tx, &workspace.id, account).await?;
-    let found = found.ok_or(Fault::new(Reason::ObjectNotFound))?;
+    let found = found.ok_or(Fault::not_found("console_account_id"))?;
     member::remove(acting.role, found.role, acting.account_id == *account)?;
     store::member::delete(tx, &workspace.id, account).await?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use tandem_proto::common::v1::Role;
 
@@ -81,7 +82,7 @@ pub struct Global {
 #[derive(Debug, Clone, Args)]
 pub struct Once {
     /// Names this act; repeating it with the same id does nothing twice [default: a new one]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 
@@ -96,8 +97,12 @@ impl Once {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Limit {
     /// Most rows
-    #[arg(long, value_name = "ROWS", default_value_t = 100)]
+    #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = at_least_one)]
     pub limit: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|rows| *rows > 0).ok_or_else(|| "write a whole number from 1 on".to_owned())
 }
 
 /// What can be done.

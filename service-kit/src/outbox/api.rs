@@ -7,7 +7,6 @@ use tandem_proto::common::v1::{
 };
 use tandem_proto::ids::OutboxId;
 use tandem_proto::page::Page;
-use tandem_proto::reason::Reason;
 use tonic::{Request, Response, Status};
 
 use super::store::{self, Listed};
@@ -74,7 +73,7 @@ impl outbox_service_server::OutboxService for OutboxService {
             Open::Fresh(pending) => pending,
         };
         let row =
-            store::redrive(&pending.tx, id.as_str(), now).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
+            store::redrive(&pending.tx, id.as_str(), now).await?.ok_or(Fault::not_found("message_id"))?;
         pending.tx.wake_on_commit();
         tracing::info!(message.id = %id, caller = caller.name, "redrove a message");
         let response = RedriveOutboxMessageResponse { message: Some(to_message(row)) };

@@ -152,7 +152,7 @@ async fn prepare(
 }
 
 async fn owner_account(tx: &impl sea_orm::ConnectionTrait, id: &ConsoleAccountId) -> Result<Account, Fault> {
-    store::account::find(tx, id).await?.ok_or(Fault::new(Reason::ObjectNotFound))
+    store::account::find(tx, id).await?.ok_or(Fault::not_found("console_account_id"))
 }
 
 /// Made once and stored with the request, so that it is the same in every try.

@@ -33,8 +33,8 @@ pub struct Args {
 enum Act {
     /// Buy the product
     Buy {
-        /// The buyer's account number: 16 digits
-        #[arg(long)]
+        /// The buyer's account number: 16 digits, such as 1744000000000001
+        #[arg(long, value_parser = account_number)]
         account: String,
         /// The product's code [default: the first on sale]
         #[arg(long)]
@@ -138,6 +138,14 @@ enum Trouble {
     Doubt,
     /// Do what was asked, and answer late
     Delay,
+}
+
+fn account_number(text: &str) -> std::result::Result<String, String> {
+    if text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("write 16 digits, such as 1744000000000001".to_owned())
+    }
 }
 
 /// Runs the act.

@@ -109,6 +109,9 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
         }
         Act::Show { workspace, from, to, limit } => {
             let to = to.unwrap_or(from);
+            if to < from {
+                return Err(Failure::Usage(format!("--to {to} lies before --from {from}")));
+            }
             let usage = list(&global.clients()?, workspace.as_str(), from, to, limit.limit).await?;
             output.list(&usage_table(&usage.rows), usage.more)
         }
