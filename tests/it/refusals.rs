@@ -13,7 +13,7 @@ use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::reason_of;
 use tandem_tests::customer::{commercial, ids, paid};
 use tandem_tests::engine::Engine;
-use tandem_tests::system::{Setup, System};
+use tandem_tests::system::{Setup, System, request_id};
 
 use crate::on_both_engines;
 
@@ -33,6 +33,7 @@ const CONSOLE_TABLES: [&str; 3] = ["workspace", "member", "pending_activation"];
 on_both_engines! {
     each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind;
     one_purchase_cannot_be_tried_for_ever;
+    what_does_not_exist_is_named;
 }
 
 async fn each_unusable_purchase_has_its_own_error_and_leaves_nothing_behind(
@@ -157,5 +158,27 @@ async fn one_purchase_cannot_be_tried_for_ever(engine: Engine) -> anyhow::Result
     ensure!(reason_of(&refused) == Some(Reason::TooManyTries), "{refused:?}");
     system.advance(SignedDuration::from_mins(61)).await?;
     verify(&system, ACCOUNT, &purchase).await?;
+    Ok(())
+}
+
+/// A proof of nothing is no proof, and a bill run of an unknown site is no early one.
+async fn what_does_not_exist_is_named(engine: Engine) -> anyhow::Result<()> {
+    let system = Setup::new(engine).run().await?;
+    system.direct_customer("cn1", "known").await?;
+    let operator = system.operator()?;
+    let bill = "bil_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f".to_owned();
+    let request = billing::ProveBillsRequest { bill_id: bill, ..Default::default() };
+    let refused = operator.bills().prove_bills(request).await.err().context("nothing was proved")?;
+    ensure!(reason_of(&refused) == Some(Reason::ObjectNotFound), "{refused:?}");
+    ensure!(refused.message().contains("bill_id"), "{refused:?}");
+    for (site, reason) in [("xx9", Reason::SiteNotFound), ("cn1", Reason::DayNotOver)] {
+        let request = billing::RunBillingRequest {
+            request_id: request_id("run"),
+            site: site.to_owned(),
+            usage_day: "2026-03-01".to_owned(),
+        };
+        let refused = operator.bills().run_billing(request).await.err().context("it cannot be billed")?;
+        ensure!(reason_of(&refused) == Some(reason), "{site}: {refused:?}");
+    }
     Ok(())
 }

@@ -229,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn values_that_cannot_be_meant_are_refused_at_once() {
+        for (wrong, right) in [
+            ("tandem bill list --account a --limit 0", "from 1 on"),
+            ("tandem recharge --account a --amount 1 --reference r --request-id=", "request-id"),
+            ("tandem sandbox buy --account 12", "16 digits"),
+        ] {
+            let error = Cli::try_parse_from(wrong.split(' ')).unwrap_err().to_string();
+            assert!(error.contains(right), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn the_help_tells_the_exit_codes() {
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("Exit codes") && help.contains("4  a proof failed"), "{help}");

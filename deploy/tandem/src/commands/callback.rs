@@ -44,7 +44,7 @@ enum Act {
 
 #[derive(Debug, clap::Args)]
 struct Callback {
-    /// The cloud: alibaba, aws, huawei or azure
+    /// The cloud: alibaba; aws, huawei and azure have no adapter yet
     vendor: Vendor,
     /// What happened
     action: CallbackAction,
