@@ -114,7 +114,7 @@ impl App {
         };
         let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![
             (mail::TOPIC, Arc::new(MailHandler::new(mailer))),
-            (ops::set_member_role::PROFILE_TOPIC, Arc::new(worker::ProfileHandler::new(billing.channel()))),
+            (ops::tell_profile::PROFILE_TOPIC, Arc::new(worker::ProfileHandler::new(billing.channel()))),
         ];
         let relay = Relay::new(db.clone(), wiring.clock.clone(), handlers);
         let mut recording = JoinSet::new();

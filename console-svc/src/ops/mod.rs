@@ -19,6 +19,7 @@ pub mod set_member_role;
 pub mod set_retention;
 pub mod sign_in;
 pub mod summarise_usage;
+pub mod tell_profile;
 
 use std::sync::Arc;
 

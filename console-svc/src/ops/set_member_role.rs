@@ -1,21 +1,16 @@
 //! Changes a member's role, the owner's included.
 
 use jiff::Timestamp;
-use prost::Message as _;
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::outbox::{self, Outgoing};
 
-use super::activation::profile;
+use super::tell_profile::tell_profile;
 use super::{Context, access};
 use crate::domain::member::{Member, Role, RoleChange, set_role};
 use crate::domain::workspace::{Plan, Workspace};
 use crate::store;
-
-/// The topic of messages that tell Billing a workspace's new profile.
-pub const PROFILE_TOPIC: &str = "workspace-profile";
 
 /// Gives the member the role. Making somebody the owner makes the old owner an administrator, and Billing is told the
 /// new owner's address.
@@ -58,14 +53,5 @@ async fn hand_over(
     if workspace.plan == Plan::Free {
         return Ok(()); // Billing does not know it; an upgrade will bring the whole profile.
     }
-    let owner = store::account::find(tx, account).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
-    let profile = profile(&workspace, context.site(&workspace.site)?, &owner.email);
-    let message = Outgoing {
-        topic: PROFILE_TOPIC,
-        aggregate_id: workspace.id.to_string(),
-        dedupe_key: Some(format!("profile.{}.{revision}", workspace.id)),
-        payload: profile.encode_to_vec(),
-    };
-    outbox::add(tx, &[message], now).await?;
-    Ok(())
+    tell_profile(tx, context, &workspace, now).await
 }

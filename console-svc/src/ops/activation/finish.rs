@@ -10,11 +10,10 @@ use tandem_proto::reason::Reason;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::identity::Caller;
-use tandem_service_kit::outbox::{self, Outgoing};
 use tandem_service_kit::request_log::{Open, RequestKey, open};
 use tandem_service_kit::validate;
 
-use super::{ACTIVATE, Activated, Asked, Consent, Context, UPGRADE, profile};
+use super::{ACTIVATE, Activated, Asked, Consent, Context, UPGRADE};
 use crate::domain::member::{Member, Role};
 use crate::domain::retention::Retention;
 use crate::domain::usage_day::UsageDay;
@@ -22,7 +21,7 @@ use crate::domain::workspace::{
     Language, Plan, SettlementMethod, Standing, StandingCopy, Workspace, charge_start_of_new,
     charge_start_of_upgrade,
 };
-use crate::ops::set_member_role::PROFILE_TOPIC;
+use crate::ops::tell_profile::tell_profile;
 use crate::store::pending_activation::{self, PendingActivation};
 use crate::store::workspace::StandingChange;
 use crate::store::{self, usage_point};
@@ -142,29 +141,11 @@ async fn upgrade(
     let told =
         billing::BindWorkspaceRequest::decode(pending.peer_request.as_slice()).map_err(|_| corrupt())?;
     if told.workspace.is_none_or(|told| told.revision < workspace.profile_revision) {
+        // It changed while the upgrade was under way.
         tell_profile(tx, context, &workspace, now).await?;
     }
     let standing = take_over(tx, &workspace, consent.binding.as_ref()).await?;
     Ok(Activated { workspace, standing, billing_account_id: consent.billing_account_id })
-}
-
-/// Tells Billing a profile that changed while the upgrade was under way.
-async fn tell_profile(
-    tx: &Tx,
-    context: &Context,
-    workspace: &Workspace,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let owner =
-        store::account::find(tx, &workspace.owner).await?.ok_or(Fault::new(Reason::ObjectNotFound))?;
-    let message = Outgoing {
-        topic: PROFILE_TOPIC,
-        aggregate_id: workspace.id.to_string(),
-        dedupe_key: Some(format!("profile.{}.{}", workspace.id, workspace.profile_revision)),
-        payload: profile(workspace, context.site(&workspace.site)?, &owner.email).encode_to_vec(),
-    };
-    outbox::add(tx, &[message], now).await?;
-    Ok(())
 }
 
 /// Keeps what the binding says until the feed says more; the feed may have been faster.

@@ -26,7 +26,7 @@ use tandem_service_kit::request_log::{RequestKey, replay};
 use tonic::Status;
 
 pub(super) use finish::{NewWorkspace, make};
-pub use start::{Wish, profile};
+pub use start::Wish;
 
 use super::Context;
 use crate::domain::workspace::{StandingCopy, Workspace};

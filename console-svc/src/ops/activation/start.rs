@@ -17,6 +17,7 @@ use crate::domain::retention::Retention;
 use crate::domain::site::Site;
 use crate::domain::workspace::{Language, Plan, Workspace};
 use crate::ops::access;
+use crate::ops::tell_profile::profile;
 use crate::store::{self, pending_activation};
 
 /// What is asked for, with its fields checked, and the request it came in.
@@ -206,21 +207,5 @@ fn new_account(account: Account, site: &Site, language: Language) -> billing::Ne
         region: site.billing_region.number(),
         language: language.number(),
         first_password: Some(billing::new_account::FirstPassword::PasswordHash(account.password_hash)),
-    }
-}
-
-/// What Billing has to know of a workspace.
-pub fn profile(workspace: &Workspace, site: &Site, owner_email: &str) -> billing::WorkspaceProfile {
-    billing::WorkspaceProfile {
-        workspace_id: workspace.id.to_string(),
-        name: workspace.name.clone(),
-        site: site.code.clone(),
-        time_zone: site.time_zone.clone(),
-        price_zone: site.price_zone.number(),
-        billing_region: site.billing_region.number(),
-        default_settlement_methods: site.default_settlement_methods.iter().map(|m| m.number()).collect(),
-        language: workspace.language.number(),
-        owner_email: owner_email.to_owned(),
-        revision: workspace.profile_revision,
     }
 }
