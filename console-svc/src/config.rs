@@ -96,7 +96,7 @@ pub struct UsageSection {
 
 impl Default for UsageSection {
     fn default() -> UsageSection {
-        UsageSection { late_days: 3, close_grace_secs: 600, deliver_every_secs: 30 }
+        UsageSection { late_days: 3, close_grace_secs: 600, deliver_every_secs: 3 }
     }
 }
 
