@@ -251,7 +251,7 @@ impl Bench {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        crate::ops::run_billing::run(&self.ctx, "cn1", day(on)).await.unwrap().unwrap()
+        crate::ops::run_billing::run(&self.ctx, "cn1", day(on)).await.unwrap()
     }
 
     /// Books a recharge in fen.

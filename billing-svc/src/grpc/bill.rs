@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::bill_service_server::BillService;
-use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::request_log::{self, Open, RequestKey};
 use tandem_service_kit::server::caller;
@@ -14,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::convert_bill;
 use crate::context::Context;
 use crate::ops::{prove_bills, run_billing};
-use crate::store::{bill, site_day};
+use crate::store::bill;
 
 /// Serves bills.
 pub struct Service(pub Arc<Context>);
@@ -75,13 +74,6 @@ impl BillService for Service {
         }
         // The run has its own transactions and remembers itself how far it came; the answer is stored after it.
         let issued = run_billing::run(&self.0, site, day).await?;
-        let Some(issued) = issued else {
-            // A site is known here once one of its days was closed.
-            if !site_day::is_known(&self.0.db.read, site).await? {
-                return Err(Fault::new(Reason::SiteNotFound).with("site", site).into());
-            }
-            return Err(Fault::new(Reason::DayNotOver).with("usage_day", day.to_string()).into());
-        };
         let response = pb::RunBillingResponse { issued_count: i64::try_from(issued).unwrap_or(i64::MAX) };
         let now = self.0.clock.now();
         match request_log::open(&self.0.db, key).await? {

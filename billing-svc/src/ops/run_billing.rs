@@ -2,6 +2,7 @@
 
 use tandem_proto::day::UsageDay;
 use tandem_proto::ids::BillingAccountId;
+use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 
 use super::issue_bills::{Run, Work, issue};
@@ -65,14 +66,19 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     Ok(Some(Step { issued, done }))
 }
 
-/// Makes all bills of a site's closed day, earlier closed days first. Returns how many it made; `None` when the day is
-/// not closed.
-pub async fn run(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<usize>, Fault> {
-    if site_day::find(&ctx.db.read, site, day).await?.is_none() {
-        return Ok(None);
+/// Makes all bills of a site's closed day, earlier closed days first. Returns how many it made.
+///
+/// Fails with `DAY_NOT_OVER` when the day is not closed, and with `SITE_NOT_FOUND` when nothing is known of the site.
+pub async fn run(ctx: &Context, site: &str, day: UsageDay) -> Result<usize, Fault> {
+    let db = &ctx.db.read;
+    if site_day::find(db, site, day).await?.is_none() {
+        return Err(match site_day::is_known(db, site).await? {
+            true => Fault::new(Reason::DayNotOver).with("usage_day", day.to_string()),
+            false => Fault::new(Reason::SiteNotFound).with("site", site),
+        });
     }
     let mut issued = 0;
-    for open in site_day::open_until(&ctx.db.read, site, day).await? {
+    for open in site_day::open_until(db, site, day).await? {
         loop {
             let Some(step) = step(ctx, site, open).await? else { break };
             issued += step.issued;
@@ -81,5 +87,5 @@ pub async fn run(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<usiz
             }
         }
     }
-    Ok(Some(issued))
+    Ok(issued)
 }

@@ -12,7 +12,7 @@ use tandem_proto::settlement::{PriceZone, SettlementMethod};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};
-use super::usage::Place;
+use super::usage::{Place, places_relation};
 use crate::domain::bill::{BillKind, BillState, Line, LineKind};
 use crate::domain::deduction::Instrument;
 use crate::domain::price::Price;
@@ -180,11 +180,7 @@ pub async fn billed_days(
     places: &[Place],
     from: UsageDay,
 ) -> Result<HashSet<(WorkspaceId, UsageDay, BillKind)>, StoreError> {
-    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
-    places
-        .iter()
-        .for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
-    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let rel = places_relation(places).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
         "SELECT b.workspace_id, b.usage_day, b.kind FROM {} JOIN daily_bill b \
          ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id WHERE b.usage_day >= ?",

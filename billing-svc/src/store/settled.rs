@@ -7,10 +7,10 @@ use sea_orm::ConnectionTrait;
 use tandem_proto::ids::{CloudAccountId, SubscriptionId, WorkspaceId};
 use tandem_proto::settlement::{Market, SettlementMethod};
 use tandem_proto::vendor::Vendor;
-use tandem_service_kit::db::{Kind, Rows, StoreError};
+use tandem_service_kit::db::StoreError;
 
 use super::read::{self, Row, micros};
-use super::usage::Place;
+use super::usage::{Place, places_relation};
 use crate::domain::subscription::{State, Subscription};
 
 /// A purchase that bills may be settled through.
@@ -61,11 +61,7 @@ pub async fn before(
     places: &[Place],
     instant: Timestamp,
 ) -> Result<HashMap<WorkspaceId, Option<CloudRoute>>, StoreError> {
-    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
-    places
-        .iter()
-        .for_each(|(account, workspace)| rows.push([account.as_str().into(), workspace.as_str().into()]));
-    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let rel = places_relation(places).relation(db.get_database_backend(), "r", 1)?;
     // The last period that began before the instant, else the first of all.
     let text = format!(
         "SELECT b.workspace_id, b.settlement_method, b.cloud_account_id, b.subscription_id, s.market, \

@@ -146,7 +146,7 @@ pub async fn unbilled(
     Ok(usage)
 }
 
-fn places_relation(places: &[Place]) -> Rows {
+pub(super) fn places_relation(places: &[Place]) -> Rows {
     let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);
     places
         .iter()
