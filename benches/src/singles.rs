@@ -26,11 +26,13 @@ const FLOOR: f64 = 1.0;
 /// Hours a caller's points go round in.
 const HOURS: i64 = 24;
 
-/// One row a transaction, under a key that is new: as many workspaces and hours as our side has, texts as long.
+/// One row a transaction, under a key that is new: as many workspaces and hours as our side has, texts as long. The key
+/// is counted by round and client, because one drawn by lot comes twice in a long run.
 const SCRIPT: &str = "\
 \\set workspace random(1000, 1199)
 \\set hour random(0, 23)
-\\set key random(1000000000, 9999999999)
+\\set n :n + 1
+\\set key (10 + :round) * 100000000 + :client_id * 1000000 + :n
 INSERT INTO reference.usage_point (workspace_id, usage_day, item, retention_days, sub_key, measure, hour_start, \
 quantity, place) VALUES ('wks_0195000000007000800000000000' || (:workspace)::text, 20260307, 2, 14, \
 'c' || (:key)::text, 0, 1772812800000000 + (:hour)::int8 * 3600000000, 5, 0);
@@ -56,7 +58,7 @@ pub(crate) async fn run(server: &Server, sizes: Sizes) -> anyhow::Result<Vec<Mea
         let client = console.client()?;
         let (calls, took) = call(&client, &console.workspaces, hour, round, secs).await?;
         acknowledged += i64::from(calls);
-        let reference = pgbench(&database, script.path(), secs).await?;
+        let reference = pgbench(&database, script.path(), round, secs).await?;
         if round > 0 {
             pairs.push((rate(calls, took), reference));
         }
@@ -128,7 +130,12 @@ fn point(workspace_id: String, hour: Timestamp, sub_key: String) -> UsagePoint {
 }
 
 /// Transactions a second of pgbench with 64 clients on 2 threads.
-async fn pgbench(database: &Database, script: &std::path::Path, secs: u32) -> anyhow::Result<f64> {
+async fn pgbench(
+    database: &Database,
+    script: &std::path::Path,
+    round: usize,
+    secs: u32,
+) -> anyhow::Result<f64> {
     let mut command = Command::new(program("pgbench"));
     command.args([
         "-n",
@@ -140,6 +147,10 @@ async fn pgbench(database: &Database, script: &std::path::Path, secs: u32) -> an
         "prepared",
         "-T",
         &secs.to_string(),
+        "-D",
+        &format!("round={round}"),
+        "-D",
+        "n=0",
         "-f",
     ]);
     command.arg(script).arg(&database.url).stdin(Stdio::null()).kill_on_drop(true);
