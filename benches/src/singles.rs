@@ -26,13 +26,13 @@ const FLOOR: f64 = 1.0;
 /// Hours a caller's points go round in.
 const HOURS: i64 = 24;
 
-/// One row a transaction, under a key that is new: as many workspaces and hours as our side has, texts as long. The key
-/// is counted by round and client, because one drawn by lot comes twice in a long run.
+/// One row a transaction, under a key that is new: as many workspaces and hours as our side has, texts as long, and keys
+/// scattered in the same way.
 const SCRIPT: &str = "\
 \\set workspace random(1000, 1199)
 \\set hour random(0, 23)
 \\set n :n + 1
-\\set key (10 + :round) * 100000000 + :client_id * 1000000 + :n
+\\set key ((:round * 100000000 + :client_id * 1000000 + :n) * 387420489) % 10000000000
 INSERT INTO reference.usage_point (workspace_id, usage_day, item, retention_days, sub_key, measure, hour_start, \
 quantity, place) VALUES ('wks_0195000000007000800000000000' || (:workspace)::text, 20260307, 2, 14, \
 'c' || (:key)::text, 0, 1772812800000000 + (:hour)::int8 * 3600000000, 5, 0);
@@ -99,7 +99,7 @@ async fn call(
                 let number = usize::try_from(calls)?;
                 let workspace = workspaces.get((caller + number * 7) % workspaces.len().max(1));
                 let hours = SignedDuration::from_hours(i64::from(calls) % HOURS);
-                let sub_key = format!("c{round:02}{caller:02}{calls:06}");
+                let sub_key = format!("c{}", scattered(round, caller, calls)?);
                 let point = point(workspace.cloned().unwrap_or_default(), hour.checked_add(hours)?, sub_key);
                 let request =
                     RecordUsageRequest { request_id: fresh_uuid().to_string(), points: vec![point] };
@@ -115,6 +115,13 @@ async fn call(
         calls += done??;
     }
     Ok((calls, begun.elapsed()))
+}
+
+/// A key of up to ten digits, different for each round, caller and call, in no order: the multiplier has no divisor in
+/// common with the modulus. The other side counts in the same way.
+fn scattered(round: usize, caller: usize, calls: u32) -> anyhow::Result<u64> {
+    let number = u64::try_from(round * 100_000_000 + caller * 1_000_000)? + u64::from(calls);
+    Ok(number * 387_420_489 % 10_000_000_000)
 }
 
 fn point(workspace_id: String, hour: Timestamp, sub_key: String) -> UsagePoint {
