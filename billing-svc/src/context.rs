@@ -10,6 +10,7 @@ use tandem_service_kit::peer::PeerChannel;
 
 use crate::config::VendorRules;
 use crate::mail::Letterhead;
+use crate::ops::wallet_lane::Lanes;
 
 /// The gateway, as Billing calls it.
 pub type Gateway = MarketplaceGatewayServiceClient<PeerChannel>;
@@ -26,6 +27,8 @@ pub struct Context {
     pub letterhead: Letterhead,
     /// The gateway.
     pub gateway: Gateway,
+    /// The callers that wait to change a wallet.
+    pub lanes: Lanes,
     /// Wakes the loops of this process when there is work for them.
     pub wakes: Wakes,
 }

@@ -82,6 +82,7 @@ impl App {
             vendors: config.vendor_rules()?,
             letterhead: Letterhead::new(&config.mail),
             gateway: Gateway::new(peer.channel()),
+            lanes: Default::default(),
             wakes: Wakes::default(),
         });
         let mailer = MailHandler::new(Mailer::new(&config.mail)?);

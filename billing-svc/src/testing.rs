@@ -17,15 +17,18 @@ use tandem_service_kit::clock::{SharedClock, TestClock};
 use tandem_service_kit::config::MailSection;
 use tandem_service_kit::db::testing::{TestDatabase, both_with};
 use tandem_service_kit::db::{self};
+use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::identity::{Signer, SigningKey};
 use tandem_service_kit::peer::Peer;
 
 use crate::config::{Config, VendorRules};
 use crate::context::{Context, Gateway, Wakes};
+use crate::domain::wallet::Wallet;
 use crate::mail::Letterhead;
 use crate::migration;
 use crate::ops::deliver_usage;
+use crate::ops::wallet_acts::{self, Act, Done};
 use crate::store::usage::Delivered;
 
 /// A context with what keeps it alive.
@@ -73,6 +76,7 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
             vendors: Config::load(None).unwrap().vendor_rules().unwrap(),
             letterhead: Letterhead::new(&MailSection::default()),
             gateway: gateway_at(gateway),
+            lanes: Default::default(),
             wakes: Wakes::default(),
         };
         crate::store::price::store(&ctx.db, &crate::store::price::shipped().unwrap(), clock.start())
@@ -110,6 +114,7 @@ impl Bench {
             vendors: self.ctx.vendors.clone(),
             letterhead: self.ctx.letterhead.clone(),
             gateway: gateway_at(gateway),
+            lanes: Default::default(),
             wakes: Wakes::default(),
         };
         Bench { ctx: Arc::new(ctx), ..self }
@@ -125,6 +130,7 @@ impl Bench {
             vendors,
             letterhead: self.ctx.letterhead.clone(),
             gateway: self.ctx.gateway.clone(),
+            lanes: Default::default(),
             wakes: Wakes::default(),
         };
         Bench { ctx: Arc::new(ctx), ..self }
@@ -256,16 +262,41 @@ impl Bench {
 
     /// Books a recharge in fen.
     pub(crate) async fn recharge(&self, account: &BillingAccountId, minor: i64) {
-        use crate::ops::{confirm_recharge::confirm_recharge, create_recharge::create_recharge};
+        self.inflow(account, minor, false).await;
+    }
+
+    /// Books a recharge in fen that buys a prepaid card.
+    pub(crate) async fn card_by_payment(&self, account: &BillingAccountId, minor: i64) {
+        self.inflow(account, minor, true).await;
+    }
+
+    async fn inflow(&self, account: &BillingAccountId, minor: i64, buys_card: bool) {
+        use crate::ops::create_recharge::create_recharge;
         use crate::store::recharge::RechargeChannel;
         use tandem_proto::money::{Currency, Money};
         let now = self.ctx.clock.now();
         let amount = Money { minor, currency: Currency::Cny };
+        let channel = RechargeChannel::BankTransfer;
         let tx = self.db.begin().await.unwrap();
-        let made = create_recharge(&tx, account, amount, RechargeChannel::BankTransfer, now).await.unwrap();
-        let reference = made.id.as_str().to_owned();
-        confirm_recharge(&tx, &self.ctx, account, &made.id, &reference, now).await.unwrap();
+        let made = create_recharge(&tx, account, amount, channel, buys_card, now).await.unwrap();
         tx.commit().await.unwrap();
+        let external_ref = made.id.as_str().to_owned();
+        self.act(account, Act::ConfirmRecharge { id: made.id, external_ref }).await.unwrap();
+    }
+
+    /// Makes one act on a wallet.
+    pub(crate) async fn act(&self, account: &BillingAccountId, act: Act) -> Result<Done, Fault> {
+        let now = self.ctx.clock.now();
+        let tx = self.db.begin().await.unwrap();
+        let payer = crate::store::account::lock(&tx, account).await.unwrap().unwrap();
+        let mut done = wallet_acts::apply(&tx, &self.ctx, payer, &[act], now).await.unwrap();
+        tx.commit().await.unwrap();
+        done.pop().unwrap()
+    }
+
+    /// An account's wallet.
+    pub(crate) async fn wallet(&self, account: &BillingAccountId) -> Wallet {
+        crate::store::lot::wallet(&self.db.read, account).await.unwrap()
     }
 
     /// Fails unless ledger and bills prove equal.

@@ -44,6 +44,12 @@ impl UsageDay {
         UsageDay(self.0.yesterday().unwrap_or(Date::MIN))
     }
 
+    /// The day so many days later; earlier when negative.
+    pub fn plus_days(self, days: i32) -> UsageDay {
+        let end = if days < 0 { Date::MIN } else { Date::MAX };
+        UsageDay(self.0.checked_add(jiff::Span::new().days(days)).unwrap_or(end))
+    }
+
     /// Days from `earlier` to this one; negative when `earlier` is later.
     pub fn days_since(self, earlier: UsageDay) -> i32 {
         self.0.since(earlier.0).map(|span| span.get_days()).unwrap_or(i32::MAX)

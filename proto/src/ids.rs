@@ -90,6 +90,12 @@ ids! {
     MeteringRecordId = "mtr_";
     /// A recharge of the cash balance.
     RechargeId = "rch_";
+    /// A voucher in an account's wallet.
+    VoucherId = "vch_";
+    /// A code that becomes a voucher once.
+    VoucherCodeId = "vcc_";
+    /// A prepaid card.
+    PrepaidCardId = "crd_";
     /// An event of the feed.
     EventId = "evt_";
     /// A message in an outbox.

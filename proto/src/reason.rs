@@ -184,6 +184,14 @@ reasons! {
     RechargeNotOpen = "RECHARGE_NOT_OPEN", FailedPrecondition, Never;
     /// This external payment reference was booked already.
     ExternalRefUsed = "EXTERNAL_REF_USED", AlreadyExists, Never;
+    /// The balance does not suffice; recharge the account first.
+    BalanceInsufficient = "BALANCE_INSUFFICIENT", FailedPrecondition, Never;
+    /// There is no voucher code like this; check it for slips.
+    VoucherCodeUnknown = "VOUCHER_CODE_UNKNOWN", FailedPrecondition, Never;
+    /// The voucher code was activated already; a code works once.
+    VoucherCodeUsed = "VOUCHER_CODE_USED", FailedPrecondition, Never;
+    /// The voucher code's last day is over.
+    VoucherCodeExpired = "VOUCHER_CODE_EXPIRED", FailedPrecondition, Never;
     /// No price list has a price for an item in use; the details name it.
     PriceMissing = "PRICE_MISSING", FailedPrecondition, Never;
     /// The usage day has not ended yet in the site's time zone.

@@ -54,6 +54,15 @@ impl BillingRegion {
             BillingRegion::International => Currency::Usd,
         }
     }
+
+    /// The IANA zone in which an account of the region has its months and the last days of what it holds. Usage days
+    /// are the sites' own (D17).
+    pub fn time_zone(self) -> &'static str {
+        match self {
+            BillingRegion::Domestic => "Asia/Shanghai",
+            BillingRegion::International => "UTC",
+        }
+    }
 }
 
 names! {

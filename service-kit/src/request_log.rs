@@ -159,6 +159,19 @@ pub async fn replay_all<R: Message + Default>(
     db: &impl ConnectionTrait,
     keys: &[&RequestKey],
 ) -> Result<Vec<Result<Option<R>, Fault>>, StoreError> {
+    let found = replay_raw(db, keys).await?;
+    let read = |reply: Vec<u8>| {
+        R::decode(reply.as_slice())
+            .map_err(|_| Fault::from(StoreError::Corrupt { table: TABLE, column: "reply" }))
+    };
+    Ok(found.into_iter().map(|found| found.and_then(|reply| reply.map(read).transpose())).collect())
+}
+
+/// Like [`replay_all`], with the answers as they are stored: for calls of several methods together.
+pub async fn replay_raw(
+    db: &impl ConnectionTrait,
+    keys: &[&RequestKey],
+) -> Result<Vec<Result<Option<Vec<u8>>, Fault>>, StoreError> {
     let mut rows =
         Rows::new(&[("principal", Kind::Text), ("method", Kind::Text), ("request_id", Kind::Text)]);
     for key in keys {
@@ -180,7 +193,11 @@ pub async fn replay_all<R: Message + Default>(
     }
     let answers = keys.iter().map(|key| {
         let place = (key.principal.clone(), key.method.to_owned(), key.request_id.clone());
-        found.get(&place).map(|(digest, reply)| decode(key, digest, reply)).transpose()
+        match found.get(&place) {
+            Some((digest, _)) if *digest != key.digest => Err(Fault::new(Reason::RequestIdReused)),
+            Some((_, reply)) => Ok(Some(reply.clone())),
+            None => Ok(None),
+        }
     });
     Ok(answers.collect())
 }

@@ -80,6 +80,7 @@ async fn every_old_row_comes_once_while_new_ones_are_added(engine: Engine) -> an
         billing_account_id: paid.account.clone(),
         page_size: 500,
         page_token: String::new(),
+        ..Default::default()
     };
     let name = |entry: billing::LedgerEntry| format!("{}/{:?}", entry.transfer_id, entry.account());
     let all = operator.wallet().list_ledger_entries(request.clone()).await?.into_inner().entries;

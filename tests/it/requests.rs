@@ -250,6 +250,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         billing_account_id: account.id.clone(),
         amount: Some(Money { currency_code: "CNY".to_owned(), minor_units: 5_000 }),
         channel: billing::RechargeChannel::BankTransfer.into(),
+        buys_card: false,
     };
     let other =
         other!(recharge, |m| m.amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 6_000 }));

@@ -169,6 +169,7 @@ impl System {
             billing_account_id: account.to_owned(),
             amount: Some(money),
             channel: billing::RechargeChannel::BankTransfer.into(),
+            buys_card: false,
         };
         let recharge = self.portal()?.wallet().create_recharge(request).await?.into_inner().recharge;
         let request = billing::ConfirmRechargeRequest {

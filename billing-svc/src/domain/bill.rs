@@ -97,6 +97,8 @@ pub struct Draft {
     pub lines: Vec<Line>,
     /// What has to be paid; above zero.
     pub payable: Money,
+    /// How many minor units of it are for restricted items (D31): the half-up sum of their lines, at most all.
+    pub restricted: i64,
     /// The list the bill's own day was rated by.
     pub price_list_version: String,
 }
@@ -139,16 +141,20 @@ pub fn draft(
     });
     let own = in_force(lists, day).ok_or(RatingError::NoPriceList(day))?;
     let mut lines = Vec::with_capacity(open.len() + 1);
-    let mut sum = LineAmount::zero(currency);
+    let (mut sum, mut restricted) = (LineAmount::zero(currency), LineAmount::zero(currency));
     for used in open {
         let line = rate(used, day, zone, currency, lists)?;
         sum = sum.checked_add(line.amount)?;
+        if used.item.is_restricted() {
+            restricted = restricted.checked_add(line.amount)?;
+        }
         lines.push(line);
     }
-    let (payable, rounding) = payable(sum);
-    if payable.minor <= 0 {
+    let (total, rounding) = payable(sum);
+    if total.minor <= 0 {
         return Ok(None);
     }
+    let restricted = payable(restricted).0.minor.clamp(0, total.minor);
     if rounding.micros != 0 {
         lines.push(Line {
             kind: LineKind::Rounding,
@@ -162,7 +168,7 @@ pub fn draft(
             price_list_version: own.version.clone(),
         });
     }
-    Ok(Some(Draft { lines, payable, price_list_version: own.version.clone() }))
+    Ok(Some(Draft { lines, payable: total, restricted, price_list_version: own.version.clone() }))
 }
 
 fn chargeable(used: &Usage) -> bool {

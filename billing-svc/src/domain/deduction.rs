@@ -1,135 +1,128 @@
-//! What pays a bill, and what an inflow pays (`domain.md` 4.2, 3.13).
-//!
-//! Vouchers and prepaid cards will be tiers before cash and before the cloud; the shape is made for them.
+//! What moves in a customer's ledger when bills are paid, money comes in and credit is lost (`domain.md` 4.2, 3.13, 3.14).
 
 use tandem_proto::names;
 use tandem_proto::vendor::Vendor;
 
-use super::ledger::{Account, Cause, Transfer, Unbalanced};
+use super::ledger::{Account, Cause, CauseKind, Transfer, Unbalanced};
+use super::wallet::{LotKind, Part};
 
 names! {
     /// What pays bills.
-    Instrument: "cash, cloud";
-    /// The cash balance.
+    Instrument: "general_voucher, discount_voucher, prepaid_card, cash, cloud";
+    /// A granted voucher.
+    GeneralVoucher = "general_voucher";
+    /// A voucher that came with a card.
+    DiscountVoucher = "discount_voucher";
+    /// A prepaid card.
+    PrepaidCard = "prepaid_card";
+    /// Cash.
     Cash = "cash";
     /// The cloud account.
     Cloud = "cloud";
 }
 
-/// A customer's balances in minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wallet {
-    /// Never below zero.
-    pub cash: i64,
-    /// What is owed; never above zero.
-    pub overdraft: i64,
-}
-
-/// How a bill is paid: `paid + rest = payable`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deduction {
-    /// Paid from cash.
-    pub cash: i64,
-    /// Booked as overdraft.
-    pub rest: i64,
-}
-
-impl Wallet {
-    /// Pays a bill by Billing Center settlement: cash, then overdraft. Returns the wallet after it.
-    pub fn deduct(self, payable: i64) -> (Deduction, Wallet) {
-        let cash = self.cash.min(payable).max(0);
-        let rest = payable - cash;
-        (Deduction { cash, rest }, Wallet { cash: self.cash - cash, overdraft: self.overdraft - rest })
-    }
-
-    /// Takes an inflow: it repays the overdraft first, the rest is cash. Returns what it repaid and the wallet after it;
-    /// `None` when the balance does not fit.
-    pub fn take_in(self, amount: i64) -> Option<(i64, Wallet)> {
-        let repaid = amount.min(self.overdraft.checked_neg()?);
-        let cash = self.cash.checked_add(amount - repaid)?;
-        Some((repaid, Wallet { cash, overdraft: self.overdraft + repaid }))
+impl From<LotKind> for Instrument {
+    fn from(kind: LotKind) -> Instrument {
+        match kind {
+            LotKind::GeneralVoucher => Instrument::GeneralVoucher,
+            LotKind::DiscountVoucher => Instrument::DiscountVoucher,
+            LotKind::PrepaidCard => Instrument::PrepaidCard,
+            LotKind::Cash => Instrument::Cash,
+        }
     }
 }
 
-impl Deduction {
-    /// The ledger transfer of a deduction.
-    pub fn transfer(self, bill_id: &str) -> Result<Transfer, Unbalanced> {
-        let legs = [
-            (Account::Cash, -self.cash),
-            (Account::Overdraft, -self.rest),
-            (Account::Revenue, self.cash + self.rest),
-        ];
-        Transfer::new(Cause::Bill(bill_id.to_owned()), legs)
-    }
+/// What lots give, as legs.
+fn given(parts: &[Part]) -> impl Iterator<Item = (Account, i64)> + '_ {
+    parts.iter().map(|part| (Account::Lot(part.kind, part.lot.clone()), -part.amount))
 }
 
-/// The ledger transfer of a bill that a cloud has taken over. It never touches cash or overdraft.
-pub fn cloud_transfer(bill_id: &str, vendor: Vendor, amount: i64) -> Result<Transfer, Unbalanced> {
+fn total(parts: &[Part]) -> i64 {
+    parts.iter().map(|part| part.amount).sum()
+}
+
+/// A bill is paid by lots; what they could not pay and no cloud takes is owed.
+pub fn bill(cause: Cause, parts: &[Part], owed: i64) -> Result<Transfer, Unbalanced> {
+    let earned = total(parts).checked_add(owed).ok_or(Unbalanced)?;
+    Transfer::new(cause, given(parts).chain([(Account::Overdraft, -owed), (Account::Revenue, earned)]))
+}
+
+/// A cloud has taken a bill's rest over. It never touches the customer's lots or debt.
+pub fn cloud_bill(bill_id: &str, vendor: Vendor, amount: i64) -> Result<Transfer, Unbalanced> {
     let legs = [(Account::CloudClearing(vendor), -amount), (Account::Revenue, amount)];
-    Transfer::new(Cause::CloudBill(bill_id.to_owned()), legs)
+    Transfer::new(Cause::new(CauseKind::CloudBill, bill_id), legs)
 }
 
-/// The ledger transfer of an inflow that repaid a part of the overdraft.
-pub fn recharge_transfer(recharge_id: &str, amount: i64, repaid: i64) -> Result<Transfer, Unbalanced> {
-    let legs = [(Account::Funding, -amount), (Account::Overdraft, repaid), (Account::Cash, amount - repaid)];
-    Transfer::new(Cause::Recharge(recharge_id.to_owned()), legs)
+/// A lot comes from one of our books: money from `Funding`, credit from `Promotion`, a correction from `Adjustment`.
+pub fn inflow(
+    cause: Cause,
+    from: Account,
+    kind: LotKind,
+    lot: &str,
+    amount: i64,
+) -> Result<Transfer, Unbalanced> {
+    Transfer::new(cause, [(from, -amount), (Account::Lot(kind, lot.to_owned()), amount)])
 }
 
-/// Spreads a repayment over open bills, oldest first: of each bill how much is paid now.
-pub fn spread(repaid: i64, unpaid: impl IntoIterator<Item = i64>) -> Vec<i64> {
-    let mut left = repaid;
-    let parts = unpaid.into_iter().map(|open| {
-        let part = open.min(left).max(0);
-        left -= part;
-        part
-    });
-    parts.collect()
+/// A lot that came in pays debt.
+pub fn repayment(kind: LotKind, lot: &str, repaid: i64) -> Result<Transfer, Unbalanced> {
+    let legs = [(Account::Lot(kind, lot.to_owned()), -repaid), (Account::Overdraft, repaid)];
+    Transfer::new(Cause::new(CauseKind::Repayment, lot), legs)
+}
+
+/// Lots buy a prepaid card.
+pub fn card(card_id: &str, parts: &[Part]) -> Result<Transfer, Unbalanced> {
+    let bought = (Account::Lot(LotKind::PrepaidCard, card_id.to_owned()), total(parts));
+    Transfer::new(Cause::new(CauseKind::Card, card_id), given(parts).chain([bought]))
+}
+
+/// Lots give to one of our books: a package is earned, a refund leaves, a correction is taken back.
+pub fn outflow(cause: Cause, parts: &[Part], to: Account) -> Result<Transfer, Unbalanced> {
+    Transfer::new(cause, given(parts).chain([(to, total(parts))]))
+}
+
+/// What a lot had left at its expiry is lost.
+pub fn expiry(kind: LotKind, lot: &str, left: i64) -> Result<Transfer, Unbalanced> {
+    let legs = [(Account::Lot(kind, lot.to_owned()), -left), (Account::Breakage, left)];
+    Transfer::new(Cause::new(CauseKind::Expiry, lot), legs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
-
-        /// Paid parts equal the payable, cash never goes below zero, and the ledger says the same as the wallet.
-        #[test]
-        fn deduction_pays_exactly_the_payable(cash in 0i64..1_000_000, owed in 0i64..1_000_000, payable in 1i64..1_000_000) {
-            let wallet = Wallet { cash, overdraft: -owed };
-            let (deduction, after) = wallet.deduct(payable);
-            prop_assert_eq!(deduction.cash + deduction.rest, payable);
-            prop_assert!(after.cash >= 0 && after.overdraft <= 0 && deduction.cash >= 0 && deduction.rest >= 0);
-            let transfer = deduction.transfer("bil_1").unwrap();
-            let leg = |account| transfer.legs().iter().filter(|l| l.0 == account).map(|l| l.1).sum::<i64>();
-            prop_assert_eq!(leg(Account::Cash), after.cash - wallet.cash);
-            prop_assert_eq!(leg(Account::Overdraft), after.overdraft - wallet.overdraft);
-            prop_assert_eq!(leg(Account::Revenue), payable);
-        }
-
-        /// An inflow repays the debt before it becomes cash, and the bills' parts equal what it repaid.
-        #[test]
-        fn an_inflow_repays_first(cash in 0i64..1_000, bills in prop::collection::vec(1i64..1_000, 0..6), amount in 1i64..5_000) {
-            let owed: i64 = bills.iter().sum();
-            let (repaid, after) = Wallet { cash, overdraft: -owed }.take_in(amount).unwrap();
-            prop_assert_eq!(repaid, amount.min(owed));
-            prop_assert_eq!(after, Wallet { cash: cash + amount - repaid, overdraft: repaid - owed });
-            let parts = spread(repaid, bills.iter().copied());
-            prop_assert_eq!(parts.iter().sum::<i64>(), repaid);
-            // Oldest first: a bill gets something only when all before it are paid.
-            for i in 1..parts.len() {
-                prop_assert!(parts[i] == 0 || parts[i - 1] == bills[i - 1]);
-            }
-            prop_assert!(recharge_transfer("rch_1", amount, repaid).is_ok());
-        }
+    fn part(kind: LotKind, lot: &str, amount: i64) -> Part {
+        Part { kind, lot: lot.into(), amount, restricted: 0 }
     }
 
     #[test]
-    fn a_cloud_bill_never_touches_cash() {
-        let transfer = cloud_transfer("bil_1", Vendor::Alibaba, 1340).unwrap();
-        assert!(
-            transfer.legs().iter().all(|(account, _)| !matches!(account, Account::Cash | Account::Overdraft))
-        );
+    fn a_bill_earns_what_lots_and_debt_give() {
+        let parts = [part(LotKind::PrepaidCard, "crd_1", 30), part(LotKind::Cash, "rch_1", 12)];
+        let transfer = bill(Cause::new(CauseKind::Bill, "bil_1"), &parts, 8).unwrap();
+        let leg = |account: Account| transfer.legs().iter().find(|leg| leg.0 == account).map(|leg| leg.1);
+        assert_eq!(leg(Account::Lot(LotKind::PrepaidCard, "crd_1".into())), Some(-30));
+        assert_eq!(leg(Account::Overdraft), Some(-8));
+        assert_eq!(leg(Account::Revenue), Some(50));
+    }
+
+    #[test]
+    fn a_cloud_bill_never_touches_the_customers_accounts() {
+        let transfer = cloud_bill("bil_1", Vendor::Alibaba, 1340).unwrap();
+        assert!(transfer.legs().iter().all(|(account, _)| !account.kind().is_the_customers()));
+    }
+
+    #[test]
+    fn transfers_of_one_thing_have_different_ids() {
+        let ids = [
+            bill(Cause::new(CauseKind::Bill, "x"), &[], 1).unwrap(),
+            bill(Cause::new(CauseKind::BillMoved, "x"), &[], 1).unwrap(),
+            cloud_bill("x", Vendor::Aws, 1).unwrap(),
+            repayment(LotKind::Cash, "x", 1).unwrap(),
+            expiry(LotKind::Cash, "x", 1).unwrap(),
+            card("x", &[part(LotKind::Cash, "y", 1)]).unwrap(),
+        ]
+        .map(|transfer| transfer.cause.transfer_id());
+        let different: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len());
     }
 }

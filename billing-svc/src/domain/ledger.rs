@@ -1,108 +1,164 @@
 //! The double-entry ledger: transfers that add up to zero, balances that are folds over entries (I-01…I-07).
 //!
-//! Signs: a balance is what the account holds. `cash` is never below zero, `overdraft` never above it; `revenue` grows
-//! with what was earned; `funding` and the clearings go down by what came in, or will come in, from outside. A transfer's
-//! id is derived from its cause, so that a replay meets its own key. The accounts of a customer belong to that customer
-//! alone: there is no row that everybody updates.
+//! Signs: a balance is what the account holds. A lot is never below zero, `overdraft` never above it; `revenue` and
+//! `breakage` grow with what was earned; `funding`, `promotion` and the clearings go down by what came in, was given
+//! away or will come in from outside. A transfer's id is derived from its cause, so that a replay meets its own key. The
+//! accounts of a customer belong to that customer alone: there is no row that everybody updates.
 
 use tandem_proto::names;
 use tandem_proto::vendor::Vendor;
 
+use super::wallet::LotKind;
+
 names! {
     /// What a ledger account is.
-    AccountKind: "cash, overdraft, revenue, funding, cloud_clearing";
+    AccountKind: "general_voucher, discount_voucher, prepaid_card, cash, overdraft, revenue, funding, promotion, \
+        breakage, adjustment, cloud_clearing";
+    /// Credit that was granted.
+    GeneralVoucher = "general_voucher";
+    /// Credit that came with a prepaid card.
+    DiscountVoucher = "discount_voucher";
+    /// Prepaid credit.
+    PrepaidCard = "prepaid_card";
     /// The customer's cash.
     Cash = "cash";
     /// What the customer owes.
     Overdraft = "overdraft";
     /// What was earned.
     Revenue = "revenue";
-    /// Money that came in from outside.
+    /// Money that came in from outside, or went back.
     Funding = "funding";
+    /// Credit that was given away.
+    Promotion = "promotion";
+    /// What was lost at expiry.
+    Breakage = "breakage";
+    /// What staff corrected.
+    Adjustment = "adjustment";
     /// What a cloud will pay us.
     CloudClearing = "cloud_clearing";
 }
 
+impl AccountKind {
+    /// Whether the customer sees it: the balances and the debt, not our books.
+    pub fn is_the_customers(self) -> bool {
+        match self {
+            AccountKind::GeneralVoucher
+            | AccountKind::DiscountVoucher
+            | AccountKind::PrepaidCard
+            | AccountKind::Cash
+            | AccountKind::Overdraft => true,
+            AccountKind::Revenue
+            | AccountKind::Funding
+            | AccountKind::Promotion
+            | AccountKind::Breakage
+            | AccountKind::Adjustment
+            | AccountKind::CloudClearing => false,
+        }
+    }
+}
+
+impl From<LotKind> for AccountKind {
+    fn from(kind: LotKind) -> AccountKind {
+        match kind {
+            LotKind::GeneralVoucher => AccountKind::GeneralVoucher,
+            LotKind::DiscountVoucher => AccountKind::DiscountVoucher,
+            LotKind::PrepaidCard => AccountKind::PrepaidCard,
+            LotKind::Cash => AccountKind::Cash,
+        }
+    }
+}
+
 /// One of a customer's ledger accounts.
-///
-/// Vouchers and prepaid cards will be further variants, one account for each lot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Account {
-    /// The customer's cash.
-    Cash,
+    /// A lot, by kind and id.
+    Lot(LotKind, String),
     /// What the customer owes.
     Overdraft,
     /// What was earned from the customer.
     Revenue,
-    /// Money of the customer that came in from outside.
+    /// Money of the customer that came in from outside, less what went back.
     Funding,
+    /// Credit that was given to the customer.
+    Promotion,
+    /// What the customer lost at expiry.
+    Breakage,
+    /// What staff corrected.
+    Adjustment,
     /// What a cloud will pay us for the customer.
     CloudClearing(Vendor),
 }
 
 impl Account {
     /// Its kind.
-    pub fn kind(self) -> AccountKind {
+    pub fn kind(&self) -> AccountKind {
         match self {
-            Account::Cash => AccountKind::Cash,
+            Account::Lot(kind, _) => (*kind).into(),
             Account::Overdraft => AccountKind::Overdraft,
             Account::Revenue => AccountKind::Revenue,
             Account::Funding => AccountKind::Funding,
+            Account::Promotion => AccountKind::Promotion,
+            Account::Breakage => AccountKind::Breakage,
+            Account::Adjustment => AccountKind::Adjustment,
             Account::CloudClearing(_) => AccountKind::CloudClearing,
         }
     }
 
     /// Its name inside the customer's ledger.
-    pub fn name(self) -> String {
+    pub fn name(&self) -> String {
         match self {
+            Account::Lot(kind, id) => format!("{}:{id}", kind.name()),
             Account::CloudClearing(vendor) => format!("cloud_clearing:{vendor}"),
             other => other.kind().name().to_owned(),
         }
     }
+}
 
-    /// Reads a name.
-    pub fn parse(name: &str) -> Option<Account> {
-        match name.split_once(':') {
-            Some(("cloud_clearing", vendor)) => vendor.parse().ok().map(Account::CloudClearing),
-            Some(_) => None,
-            None => [Account::Cash, Account::Overdraft, Account::Revenue, Account::Funding]
-                .into_iter()
-                .find(|account| account.kind().name() == name),
-        }
-    }
+names! {
+    /// What kind of thing caused a transfer.
+    CauseKind: "bill, bill_moved, cloud_bill, recharge, repayment, voucher, card, package, expiry, adjustment, refund";
+    /// A bill was paid from the customer's balances when it was issued.
+    Bill = "bill";
+    /// A bill that no cloud took was paid from the customer's balances.
+    BillMoved = "bill_moved";
+    /// A bill was settled by a cloud.
+    CloudBill = "cloud_bill";
+    /// Money came in.
+    Recharge = "recharge";
+    /// An inflow paid debt.
+    Repayment = "repayment";
+    /// A voucher was given.
+    Voucher = "voucher";
+    /// A prepaid card was bought.
+    Card = "card";
+    /// A package was bought.
+    Package = "package";
+    /// A lot's last day was over.
+    Expiry = "expiry";
+    /// Staff corrected a balance.
+    Adjustment = "adjustment";
+    /// Money went back to the customer.
+    Refund = "refund";
 }
 
 /// What caused a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// A bill was paid from the customer's balances when it was issued, or when it came back from a cloud.
-    Bill(String),
-    /// A bill was settled by a cloud.
-    CloudBill(String),
-    /// Money came in.
-    Recharge(String),
+pub struct Cause {
+    /// What kind of thing.
+    pub kind: CauseKind,
+    /// Which one.
+    pub id: String,
 }
 
 impl Cause {
-    /// The cause's name in the journal.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Cause::Bill(_) => "bill",
-            Cause::CloudBill(_) => "cloud_bill",
-            Cause::Recharge(_) => "recharge",
-        }
-    }
-
-    /// The id of the bill or recharge.
-    pub fn id(&self) -> &str {
-        match self {
-            Cause::Bill(id) | Cause::CloudBill(id) | Cause::Recharge(id) => id,
-        }
+    /// Names a cause.
+    pub fn new(kind: CauseKind, id: impl Into<String>) -> Cause {
+        Cause { kind, id: id.into() }
     }
 
     /// The id of the transfer it causes; the same cause always has the same.
     pub fn transfer_id(&self) -> String {
-        format!("{}:{}", self.name(), self.id())
+        format!("{}:{}", self.kind.name(), self.id)
     }
 }
 
@@ -127,6 +183,11 @@ impl Transfer {
         if sum == Some(0) { Ok(Transfer { cause, legs }) } else { Err(Unbalanced) }
     }
 
+    /// Whether nothing moves.
+    pub fn is_empty(&self) -> bool {
+        self.legs.is_empty()
+    }
+
     /// The accounts and by how many minor units each changes.
     pub fn legs(&self) -> &[(Account, i64)] {
         &self.legs
@@ -137,26 +198,24 @@ impl Transfer {
 mod tests {
     use super::*;
 
+    fn cash() -> Account {
+        Account::Lot(LotKind::Cash, "rch_1".into())
+    }
+
     #[test]
     fn a_transfer_that_makes_money_is_refused() {
-        let cause = || Cause::Bill("bil_1".into());
-        assert_eq!(Transfer::new(cause(), [(Account::Cash, -5), (Account::Revenue, 4)]), Err(Unbalanced));
-        assert_eq!(
-            Transfer::new(cause(), [(Account::Cash, i64::MAX), (Account::Revenue, 1)]),
-            Err(Unbalanced)
-        );
+        let cause = || Cause::new(CauseKind::Bill, "bil_1");
+        assert_eq!(Transfer::new(cause(), [(cash(), -5), (Account::Revenue, 4)]), Err(Unbalanced));
+        assert_eq!(Transfer::new(cause(), [(cash(), i64::MAX), (Account::Revenue, 1)]), Err(Unbalanced));
         assert!(
-            Transfer::new(cause(), [(Account::Cash, -5), (Account::Revenue, 5), (Account::Overdraft, 0)])
-                .is_ok()
+            Transfer::new(cause(), [(cash(), -5), (Account::Revenue, 5), (Account::Overdraft, 0)]).is_ok()
         );
     }
 
     #[test]
-    fn account_names_read_back() {
-        let clearings = Vendor::ALL.map(Account::CloudClearing);
-        let plain = [Account::Cash, Account::Overdraft, Account::Revenue, Account::Funding];
-        for account in plain.into_iter().chain(clearings) {
-            assert_eq!(Account::parse(&account.name()), Some(account));
-        }
+    fn each_lot_has_an_account_of_its_own() {
+        assert_eq!(cash().name(), "cash:rch_1");
+        assert_ne!(cash().name(), Account::Lot(LotKind::PrepaidCard, "rch_1".into()).name());
+        assert_eq!(Account::CloudClearing(Vendor::Aws).name(), "cloud_clearing:aws");
     }
 }

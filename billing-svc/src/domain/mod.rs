@@ -5,6 +5,7 @@
 pub mod account;
 pub mod bill;
 pub mod binding;
+pub mod card;
 pub mod deduction;
 pub mod event;
 pub mod ledger;
@@ -12,3 +13,4 @@ pub mod metering;
 pub mod price;
 pub mod standing;
 pub mod subscription;
+pub mod wallet;

@@ -32,12 +32,16 @@ pub(super) fn bill(b: &Bill, payments: &[Payment], lines: &[Line]) -> pb::DailyB
             .iter()
             .map(|p| pb::Payment {
                 instrument: match p.instrument {
+                    Instrument::GeneralVoucher => pb::PaymentInstrument::GeneralVoucher,
+                    Instrument::DiscountVoucher => pb::PaymentInstrument::DiscountVoucher,
+                    Instrument::PrepaidCard => pb::PaymentInstrument::PrepaidCard,
                     Instrument::Cash => pb::PaymentInstrument::Cash,
                     Instrument::Cloud => pb::PaymentInstrument::Cloud,
                 }
                 .into(),
                 amount: money(p.amount),
                 pay_time: Some(to_message(p.paid_at)),
+                lot_id: p.lot.clone(),
             })
             .collect(),
         // What a cloud is still to collect is not owed to the Billing Center.

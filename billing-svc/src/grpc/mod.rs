@@ -5,6 +5,7 @@ pub mod bill;
 pub mod binding;
 mod convert_bill;
 mod convert_marketplace;
+mod convert_wallet;
 pub mod event;
 pub mod marketplace;
 pub mod price;

@@ -220,12 +220,13 @@ const TABLES: &[&str] = &[
         cloud_account_id TEXT,
         subscription_id TEXT,
         payable BIGINT NOT NULL,
+        restricted BIGINT NOT NULL,
         paid BIGINT NOT NULL,
         state TEXT NOT NULL,
         issued_at BIGINT NOT NULL,
         paid_at BIGINT,
         PRIMARY KEY (billing_account_id, id),
-        CHECK (payable > 0 AND paid >= 0 AND paid <= payable),
+        CHECK (payable > 0 AND paid >= 0 AND paid <= payable AND restricted >= 0 AND restricted <= payable),
         CHECK ((state = 'paid') = (paid = payable))
     )",
     // At most one bill for each account, workspace, day and kind (I-13).
@@ -248,16 +249,19 @@ const TABLES: &[&str] = &[
         price_list_version TEXT NOT NULL,
         PRIMARY KEY (billing_account_id, bill_id, number)
     )",
-    // What paid a bill.
+    // What paid a bill: lots, or a cloud (then `lot` is empty).
     "CREATE TABLE bill_payment (
         billing_account_id TEXT NOT NULL,
         bill_id TEXT NOT NULL,
         transfer_id TEXT NOT NULL,
+        lot TEXT NOT NULL,
         instrument TEXT NOT NULL,
         amount BIGINT NOT NULL,
+        restricted BIGINT NOT NULL,
         paid_at BIGINT NOT NULL,
-        PRIMARY KEY (billing_account_id, bill_id, transfer_id),
-        CHECK (amount > 0)
+        PRIMARY KEY (billing_account_id, bill_id, transfer_id, lot),
+        CHECK (amount > 0 AND restricted >= 0 AND restricted <= amount),
+        CHECK (instrument NOT IN ('general_voucher', 'discount_voucher') OR restricted = 0)
     )",
     // A balance is a fold over its entries; the row here is that fold (I-02).
     "CREATE TABLE ledger_account (
@@ -268,9 +272,30 @@ const TABLES: &[&str] = &[
         balance BIGINT NOT NULL,
         entry_count BIGINT NOT NULL,
         PRIMARY KEY (billing_account_id, account),
-        CHECK (kind <> 'cash' OR balance >= 0),
+        CHECK (kind NOT IN ('general_voucher', 'discount_voucher', 'prepaid_card', 'cash') OR balance >= 0),
         CHECK (kind <> 'overdraft' OR balance <= 0)
     )",
+    // What a customer can pay with: a voucher, a prepaid card, a remainder of cash. Its balance is its ledger account's;
+    // `is_open` ends with it, so that what is used up is not looked at again.
+    "CREATE TABLE lot (
+        billing_account_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        account TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        face BIGINT NOT NULL,
+        min_spend BIGINT NOT NULL,
+        opened_at BIGINT NOT NULL,
+        valid_from BIGINT NOT NULL,
+        last_day INTEGER,
+        origin TEXT NOT NULL,
+        is_open BOOLEAN NOT NULL,
+        expired_at BIGINT,
+        PRIMARY KEY (billing_account_id, id),
+        CHECK (face > 0 AND min_spend >= 0)
+    )",
+    "CREATE INDEX lot_open ON lot (billing_account_id) WHERE is_open",
+    "CREATE INDEX lot_last_day ON lot (last_day) WHERE is_open AND last_day IS NOT NULL",
     "CREATE TABLE ledger_entry (
         billing_account_id TEXT NOT NULL,
         account TEXT NOT NULL,
@@ -295,11 +320,29 @@ const TABLES: &[&str] = &[
         amount BIGINT NOT NULL,
         channel TEXT NOT NULL,
         state TEXT NOT NULL,
+        buys_card BOOLEAN NOT NULL,
         external_ref TEXT,
         created_at BIGINT NOT NULL,
         paid_at BIGINT,
         PRIMARY KEY (billing_account_id, id),
         CHECK (amount > 0)
+    )",
+    "CREATE UNIQUE INDEX recharge_id ON recharge (id)",
+    "CREATE INDEX recharge_waiting ON recharge (created_at) WHERE state = 'created'",
+    // Codes that become a voucher once. Only the digest is kept: a code is worth its face value to whoever holds it.
+    "CREATE TABLE voucher_code (
+        id TEXT PRIMARY KEY,
+        code_digest TEXT NOT NULL UNIQUE,
+        currency TEXT NOT NULL,
+        face BIGINT NOT NULL,
+        min_spend BIGINT NOT NULL,
+        last_day INTEGER NOT NULL,
+        note TEXT NOT NULL,
+        issued_at BIGINT NOT NULL,
+        billing_account_id TEXT,
+        activated_at BIGINT,
+        CHECK (face > 0 AND min_spend >= 0),
+        CHECK ((billing_account_id IS NULL) = (activated_at IS NULL))
     )",
     "CREATE UNIQUE INDEX recharge_external_ref ON recharge (external_ref) WHERE external_ref IS NOT NULL",
     // Usage for a cloud, fixed before it is sent; at most one for each subscription, dimension and window (I-17).

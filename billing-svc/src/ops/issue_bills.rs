@@ -17,12 +17,14 @@ use tandem_service_kit::outbox;
 use crate::context::Context;
 use crate::domain::account::BillingAccount;
 use crate::domain::bill::{self as rating, BillKind, BillState, Draft, Usage};
-use crate::domain::deduction::{Instrument, Wallet};
+use crate::domain::deduction::{self, Instrument};
 use crate::domain::event::FeedEvent;
+use crate::domain::ledger::{Cause, CauseKind, Transfer};
 use crate::domain::metering::{self, Window};
 use crate::domain::price::PriceList;
 use crate::domain::standing;
 use crate::domain::subscription::Subscription;
+use crate::domain::wallet::{BILLING_CENTER, CLOUD, Due, Part, Purchase, Wallet};
 use crate::mail::{self, IssuedBill, Letter};
 use crate::ops::stand;
 use crate::store::account;
@@ -32,7 +34,7 @@ use crate::store::ledger::{self, Posting};
 use crate::store::metering::{MeteringRecord, RecordWithBills};
 use crate::store::settled::CloudRoute;
 use crate::store::workspace::Workspace;
-use crate::store::{metering as records, price, usage};
+use crate::store::{lot, metering as records, price, usage};
 
 /// How far back taken windows of a purchase are looked at; older ones are past every deadline.
 const WINDOWS_BACK: SignedDuration = SignedDuration::from_hours(72);
@@ -93,7 +95,7 @@ pub(super) async fn issue(
         }
     }
     let ids: Vec<BillingAccountId> = payers.iter().map(|d| d.id.clone()).collect();
-    let mut wallets = ledger::wallets(tx, &ids).await?;
+    let mut wallets = lot::wallets(tx, &ids).await?;
     let mut issued = Issued::default();
     for d in &drafted {
         issued.add(d, run, wallets.entry(d.payer.id.clone()).or_default())?;
@@ -104,7 +106,7 @@ pub(super) async fn issue(
     bill::insert_payments(tx, &issued.payments).await?;
     ledger::post(tx, &issued.postings, run.now).await?;
     feed::add(tx, &issued.events, run.now).await?;
-    records::insert(tx, &metering_records(ctx, run, &drafted, &windows)?).await?;
+    records::insert(tx, &metering_records(ctx, run, &drafted, &issued, &windows)?).await?;
     outbox::add(tx, &bill_mails(ctx, &drafted, &issued), run.now).await?;
     take_standings(tx, ctx, payers, &wallets, run.now).await?;
     Ok(issued.bills.len())
@@ -240,28 +242,26 @@ struct Issued {
 impl Issued {
     fn add(&mut self, d: &Drafted, run: Run, wallet: &mut Wallet) -> Result<(), Fault> {
         let payable = d.draft.payable.minor;
-        let (state, paid, arrears) = match &d.work.route {
-            Some(_) => (BillState::Submitted, 0, 0),
-            None => {
-                let (deduction, after) = wallet.deduct(payable);
-                *wallet = after;
-                let transfer = deduction.transfer(d.id.as_str()).map_err(|_| broken("transfer"))?;
-                if deduction.cash > 0 {
-                    self.payments.push(Payment {
-                        bill: d.id.clone(),
-                        billing_account: d.payer.id.clone(),
-                        transfer_id: transfer.cause.transfer_id(),
-                        instrument: Instrument::Cash,
-                        amount: deduction.cash,
-                        paid_at: run.now,
-                    });
-                }
-                let billing_account = d.payer.id.clone();
-                self.postings.push(Posting { billing_account, currency: d.payer.currency, transfer });
-                let state = if deduction.rest == 0 { BillState::Paid } else { BillState::InArrears };
-                (state, deduction.cash, deduction.rest)
-            }
+        let restricted = d.draft.restricted;
+        let due = Due { restricted, ordinary: payable - restricted };
+        let what = Purchase { due, total: payable, day: d.work.day, now: run.now };
+        let kinds = if d.work.route.is_some() { CLOUD } else { BILLING_CENTER };
+        let (parts, left) = wallet.pay(kinds, what);
+        let (paid, rest) = (payable - left.total(), left.total());
+        let (state, arrears) = match (&d.work.route, rest) {
+            (_, 0) => (BillState::Paid, 0),
+            (Some(_), _) => (BillState::Submitted, 0),
+            (None, _) => (BillState::InArrears, rest),
         };
+        wallet.owe(arrears).map_err(|_| broken("overdraft"))?;
+        let transfer = deduction::bill(Cause::new(CauseKind::Bill, d.id.as_str()), &parts, arrears);
+        let transfer = transfer.map_err(|_| broken("transfer"))?;
+        self.payments.extend(payments_of(&d.id, &d.payer.id, &transfer, &parts, run.now));
+        // A bill that goes to a cloud whole moves nothing yet.
+        if !transfer.is_empty() {
+            let billing_account = d.payer.id.clone();
+            self.postings.push(Posting { billing_account, currency: d.payer.currency, transfer });
+        }
         let bill = Bill {
             id: d.id.clone(),
             billing_account: d.payer.id.clone(),
@@ -280,6 +280,7 @@ impl Issued {
             cloud_account: d.work.route.as_ref().map(|r| r.cloud_account.clone()),
             subscription: d.work.route.as_ref().map(|r| r.subscription.clone()),
             payable,
+            restricted,
             paid,
             state,
             issued_at: run.now,
@@ -312,6 +313,26 @@ pub(super) fn event(bill: &Bill, event: FeedEvent) -> NewEvent {
     }
 }
 
+/// What lots paid of a bill.
+pub(super) fn payments_of(
+    bill: &BillId,
+    account: &BillingAccountId,
+    transfer: &Transfer,
+    parts: &[Part],
+    now: Timestamp,
+) -> impl Iterator<Item = Payment> {
+    parts.iter().map(move |part| Payment {
+        bill: bill.clone(),
+        billing_account: account.clone(),
+        transfer_id: transfer.cause.transfer_id(),
+        lot: part.lot.clone(),
+        instrument: Instrument::from(part.kind),
+        amount: part.amount,
+        restricted: part.restricted,
+        paid_at: now,
+    })
+}
+
 fn broken(column: &'static str) -> Fault {
     StoreError::Corrupt { table: "ledger_entry", column }.into()
 }
@@ -323,19 +344,24 @@ struct Group<'a> {
     bills: Vec<(BillId, i64)>,
 }
 
-/// One record for each purchase: all bills of this run that settle through it.
+/// One record for each purchase: what lots left of all bills of this run that settle through it.
 fn metering_records(
     ctx: &Context,
     run: Run,
     drafted: &[Drafted],
+    issued: &Issued,
     windows: &HashMap<WindowKey, Window>,
 ) -> Result<Vec<RecordWithBills>, Fault> {
     let mut groups: BTreeMap<(SubscriptionId, &'static str), Group<'_>> = BTreeMap::new();
-    for d in drafted {
+    for (d, (bill, _)) in drafted.iter().zip(&issued.bills) {
         let Some(route) = &d.work.route else { continue };
+        let rest = bill.payable - bill.paid;
+        if rest == 0 {
+            continue;
+        }
         let key = (route.subscription.clone(), d.payer.currency.code());
         let group = groups.entry(key).or_insert_with(|| Group { route, payer: &d.payer, bills: Vec::new() });
-        group.bills.push((d.id.clone(), d.draft.payable.minor));
+        group.bills.push((d.id.clone(), rest));
     }
     let mut made = Vec::new();
     for ((subscription, _), Group { route, payer, bills }) in groups {
@@ -412,13 +438,13 @@ pub(super) async fn take_standings(
     for payer in payers {
         let Some(wallet) = wallets.get(&payer.id) else { continue };
         let (state, since) =
-            standing::of_account(payer.standing, payer.arrears_since, wallet.overdraft < 0, now);
+            standing::of_account(payer.standing, payer.arrears_since, wallet.overdraft() < 0, now);
         if (state, since) == (payer.standing, payer.arrears_since) {
             continue;
         }
         let after = BillingAccount { standing: state, arrears_since: since, ..payer.clone() };
         if payer.arrears_since.is_none() {
-            let owed = Money { minor: -wallet.overdraft, currency: payer.currency };
+            let owed = Money { minor: -wallet.overdraft(), currency: payer.currency };
             started.push((after.clone(), owed.to_string()));
         }
         changed.push(after);

@@ -6,19 +6,21 @@ pub mod attach_purchase;
 pub mod bind_workspace;
 pub mod change_settlement;
 pub mod close_day;
-pub mod confirm_recharge;
 pub mod create_account;
 pub mod create_recharge;
 pub mod deliver_usage;
 pub mod end_subscription;
+pub mod expire_lots;
 pub mod expire_pending;
 pub mod issue_bills;
+pub mod issue_voucher_codes;
 mod notice;
 pub mod open_landing;
 pub mod prove_bills;
 pub mod prove_ledger;
 pub mod reconcile;
 pub mod record_events;
+pub mod repay;
 pub mod replay_event;
 pub mod resolve_metering;
 pub mod run_billing;
@@ -31,8 +33,12 @@ pub mod submit_usage;
 pub mod suspend_subscription;
 pub mod update_profile;
 pub mod verify_purchase;
+pub mod wallet_acts;
+pub mod wallet_lane;
 
 #[cfg(test)]
 mod market_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wallet_tests;

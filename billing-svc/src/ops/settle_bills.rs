@@ -6,15 +6,17 @@ use tandem_proto::settlement::SettlementMethod;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
 
-use super::issue_bills::{event, take_standings};
+use super::issue_bills::{event, payments_of, take_standings};
 use crate::context::Context;
 use crate::domain::bill::BillState;
-use crate::domain::deduction::{Instrument, cloud_transfer};
+use crate::domain::deduction::{self, Instrument};
 use crate::domain::event::FeedEvent;
+use crate::domain::ledger::{Cause, CauseKind};
+use crate::domain::wallet::{BILLING_CENTER, Due, Purchase};
 use crate::store::bill::{self, Bill, Payment};
 use crate::store::ledger::{self, Posting};
 use crate::store::metering::{self, MeteringRecord};
-use crate::store::{account, feed};
+use crate::store::{account, feed, lot};
 
 /// Pays the bills of a record that the cloud has taken: they are the cloud's to collect now.
 ///
@@ -25,13 +27,15 @@ pub async fn accepted(tx: &Tx, record: &MeteringRecord, now: Timestamp) -> Resul
     let (mut payments, mut postings, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for b in &mut bills {
         let rest = b.payable - b.paid;
-        let transfer = cloud_transfer(b.id.as_str(), record.vendor, rest).map_err(|_| unbalanced())?;
+        let transfer = deduction::cloud_bill(b.id.as_str(), record.vendor, rest).map_err(|_| unbalanced())?;
         payments.push(Payment {
             bill: b.id.clone(),
             billing_account: b.billing_account.clone(),
             transfer_id: transfer.cause.transfer_id(),
+            lot: String::new(),
             instrument: Instrument::Cloud,
             amount: rest,
+            restricted: 0,
             paid_at: now,
         });
         postings.push(Posting { billing_account: b.billing_account.clone(), currency: b.currency, transfer });
@@ -56,26 +60,22 @@ pub async fn move_to_billing_center(
 ) -> Result<(), Fault> {
     let accounts = account::lock_all(tx, std::slice::from_ref(&record.billing_account)).await?;
     let mut bills = waiting(tx, record).await?;
-    let mut wallets = ledger::wallets(tx, std::slice::from_ref(&record.billing_account)).await?;
+    let paid_before = bill::payments(tx, &bills).await?;
+    let mut wallets = lot::wallets(tx, std::slice::from_ref(&record.billing_account)).await?;
     let wallet = wallets.entry(record.billing_account.clone()).or_default();
     let (mut payments, mut postings, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for b in &mut bills {
-        let (deduction, after) = wallet.deduct(b.payable - b.paid);
-        *wallet = after;
-        let transfer = deduction.transfer(b.id.as_str()).map_err(|_| unbalanced())?;
-        if deduction.cash > 0 {
-            payments.push(Payment {
-                bill: b.id.clone(),
-                billing_account: b.billing_account.clone(),
-                transfer_id: transfer.cause.transfer_id(),
-                instrument: Instrument::Cash,
-                amount: deduction.cash,
-                paid_at: now,
-            });
-        }
+        let before = paid_before.get(&b.id).map(Vec::as_slice).unwrap_or_default();
+        let restricted = b.restricted - before.iter().map(|p| p.restricted).sum::<i64>();
+        let due = Due { restricted, ordinary: b.payable - b.paid - restricted };
+        let (parts, left) = wallet.pay(BILLING_CENTER, Purchase { due, total: b.payable, day: b.day, now });
+        wallet.owe(left.total()).map_err(|_| unbalanced())?;
+        let cause = Cause::new(CauseKind::BillMoved, b.id.as_str());
+        let transfer = deduction::bill(cause, &parts, left.total()).map_err(|_| unbalanced())?;
+        payments.extend(payments_of(&b.id, &b.billing_account, &transfer, &parts, now));
         postings.push(Posting { billing_account: b.billing_account.clone(), currency: b.currency, transfer });
         (b.method, b.cloud_account, b.subscription) = (SettlementMethod::BillingCenter, None, None);
-        b.paid += deduction.cash;
+        b.paid += parts.iter().map(|part| part.amount).sum::<i64>();
         if b.paid == b.payable {
             (b.state, b.paid_at) = (BillState::Paid, Some(now));
             events.push(event(b, FeedEvent::BillPaid { bill_id: b.id.as_str().to_owned() }));

@@ -5,8 +5,9 @@ use tandem_proto::ids::BillingAccountId;
 use tandem_proto::item::BillingItem;
 use tandem_proto::item::BillingItem::{ApmTrace, LogCount, RumPv, TimeSeries, Trigger};
 
+use crate::domain::wallet::LotKind;
 use crate::ops::{issue_bills, settle_bills, stand};
-use crate::store::{ledger, metering, subscription, workspace};
+use crate::store::{metering, subscription, workspace};
 use crate::testing::{Bench, at, both};
 
 /// `domain.md` 4.7.
@@ -19,8 +20,8 @@ const DOCUMENTED: [(BillingItem, i32, i64); 5] = [
 ];
 
 async fn wallet(bench: &Bench, account: &BillingAccountId) -> (i64, i64) {
-    let wallets = ledger::wallets(&bench.db.read, std::slice::from_ref(account)).await.unwrap();
-    wallets.get(account).map(|w| (w.cash, w.overdraft)).unwrap()
+    let wallet = bench.wallet(account).await;
+    (wallet.total(LotKind::Cash), wallet.overdraft())
 }
 
 #[tokio::test]

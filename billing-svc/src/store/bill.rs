@@ -48,6 +48,8 @@ pub struct Bill {
     pub subscription: Option<SubscriptionId>,
     /// Minor units to be paid.
     pub payable: i64,
+    /// How much of the payable is for items that vouchers never pay (D31).
+    pub restricted: i64,
     /// Minor units that are paid.
     pub paid: i64,
     /// Where it stands.
@@ -67,10 +69,14 @@ pub struct Payment {
     pub billing_account: BillingAccountId,
     /// The ledger transfer behind it.
     pub transfer_id: String,
+    /// The lot that paid; empty for a cloud.
+    pub lot: String,
     /// What paid.
     pub instrument: Instrument,
     /// Minor units.
     pub amount: i64,
+    /// How much of it was for restricted items; of a cloud's part it is not known.
+    pub restricted: i64,
     /// When.
     pub paid_at: Timestamp,
 }
@@ -96,6 +102,7 @@ pub async fn insert(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreErr
         ("cloud_account_id", Kind::Text),
         ("subscription_id", Kind::Text),
         ("payable", Kind::Int),
+        ("restricted", Kind::Int),
         ("paid", Kind::Int),
         ("state", Kind::Text),
         ("issued_at", Kind::Int),
@@ -116,6 +123,7 @@ pub async fn insert(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreErr
             b.cloud_account.as_ref().map(|id| id.as_str()).into(),
             b.subscription.as_ref().map(|id| id.as_str()).into(),
             b.payable.into(),
+            b.restricted.into(),
             b.paid.into(),
             b.state.name().into(),
             micros(b.issued_at),
@@ -124,8 +132,8 @@ pub async fn insert(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreErr
     }
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
     let columns = "billing_account_id, id, workspace_id, workspace_name, usage_day, kind, currency, price_zone, \
-                   price_list_version, settlement_method, cloud_account_id, subscription_id, payable, paid, state, \
-                   issued_at, paid_at";
+                   price_list_version, settlement_method, cloud_account_id, subscription_id, payable, restricted, \
+                   paid, state, issued_at, paid_at";
     let text = format!("INSERT INTO daily_bill ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
     tx.run(&text, rel.values).await?;
     insert_lines(tx, bills).await
@@ -203,8 +211,10 @@ pub async fn insert_payments(tx: &Tx, payments: &[Payment]) -> Result<(), StoreE
         ("billing_account_id", Kind::Text),
         ("bill_id", Kind::Text),
         ("transfer_id", Kind::Text),
+        ("lot", Kind::Text),
         ("instrument", Kind::Text),
         ("amount", Kind::Int),
+        ("restricted", Kind::Int),
         ("paid_at", Kind::Int),
     ]);
     for p in payments {
@@ -212,13 +222,15 @@ pub async fn insert_payments(tx: &Tx, payments: &[Payment]) -> Result<(), StoreE
             p.billing_account.as_str().into(),
             p.bill.as_str().into(),
             p.transfer_id.as_str().into(),
+            p.lot.as_str().into(),
             p.instrument.name().into(),
             p.amount.into(),
+            p.restricted.into(),
             micros(p.paid_at),
         ]);
     }
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
-    let columns = "billing_account_id, bill_id, transfer_id, instrument, amount, paid_at";
+    let columns = "billing_account_id, bill_id, transfer_id, lot, instrument, amount, restricted, paid_at";
     let text = format!("INSERT INTO bill_payment ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
     tx.run(&text, rel.values).await?;
     Ok(())
@@ -388,7 +400,7 @@ pub async fn payments(
     let rel = by_bill(bills).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
         "SELECT p.* FROM {} JOIN bill_payment p ON p.billing_account_id = r.billing_account_id \
-         AND p.bill_id = r.bill_id ORDER BY p.bill_id, p.paid_at, p.transfer_id",
+         AND p.bill_id = r.bill_id ORDER BY p.bill_id, p.paid_at, p.transfer_id, p.lot",
         rel.sql
     );
     let mut found: HashMap<BillId, Vec<Payment>> = HashMap::new();
@@ -398,8 +410,10 @@ pub async fn payments(
             bill: row.parse("bill_id")?,
             billing_account: row.parse("billing_account_id")?,
             transfer_id: row.text("transfer_id")?,
+            lot: row.text("lot")?,
             instrument: row.parse("instrument")?,
             amount: row.int("amount")?,
+            restricted: row.int("restricted")?,
             paid_at: row.time("paid_at")?,
         };
         found.entry(payment.bill.clone()).or_default().push(payment);
@@ -423,6 +437,7 @@ fn bill(row: &QueryResult) -> Result<Bill, StoreError> {
         cloud_account: row.maybe_parse("cloud_account_id")?,
         subscription: row.maybe_parse("subscription_id")?,
         payable: row.int("payable")?,
+        restricted: row.int("restricted")?,
         paid: row.int("paid")?,
         state: row.parse("state")?,
         issued_at: row.time("issued_at")?,

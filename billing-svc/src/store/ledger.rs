@@ -2,17 +2,17 @@
 //!
 //! Callers hold the lock of the billing accounts they post to; the compare-and-set here guards all the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult, Value};
 use tandem_proto::ids::BillingAccountId;
 use tandem_proto::money::{Currency, Money};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
-use super::read::{self, Row};
-use crate::domain::deduction::Wallet;
-use crate::domain::ledger::{Account, AccountKind, Transfer};
+use super::lot;
+use super::read::{self, Row, micros};
+use crate::domain::ledger::{Account, AccountKind, CauseKind, Transfer};
 
 const TABLE: &str = "ledger_account";
 
@@ -34,6 +34,8 @@ pub struct Entry {
     pub transfer_id: String,
     /// The ledger account's name.
     pub account: String,
+    /// What the ledger account is.
+    pub kind: AccountKind,
     /// By how much.
     pub amount: Money,
     /// The balance after it.
@@ -43,9 +45,20 @@ pub struct Entry {
     /// When.
     pub entered_at: Timestamp,
     /// What caused it.
-    pub cause: String,
-    /// The bill or recharge behind it.
+    pub cause: CauseKind,
+    /// The bill, lot or other thing behind it.
     pub cause_id: String,
+}
+
+/// Which entries are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// From this instant on.
+    pub from: Timestamp,
+    /// Before this one.
+    pub until: Timestamp,
+    /// Only of accounts that are the customer's: the balances and the debt.
+    pub customers_only: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -55,34 +68,6 @@ struct Balance {
 }
 
 type Key = (String, String);
-
-/// The balances of customers; one without entries has none.
-pub async fn wallets(
-    db: &impl ConnectionTrait,
-    accounts: &[BillingAccountId],
-) -> Result<HashMap<BillingAccountId, Wallet>, StoreError> {
-    let mut wanted = Rows::new(&[("billing_account_id", Kind::Text)]);
-    accounts.iter().for_each(|id| wanted.push([id.as_str().into()]));
-    let rel = wanted.relation(db.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "SELECT l.billing_account_id, l.kind, l.balance FROM {} \
-         JOIN ledger_account l ON l.billing_account_id = r.billing_account_id \
-         WHERE l.kind IN ('cash', 'overdraft')",
-        rel.sql
-    );
-    let mut wallets: HashMap<BillingAccountId, Wallet> =
-        accounts.iter().map(|id| (id.clone(), Wallet::default())).collect();
-    for row in read::all(db, &text, rel.values).await? {
-        let row = Row(&row, TABLE);
-        let wallet = wallets.entry(row.parse("billing_account_id")?).or_default();
-        match row.parse("kind")? {
-            AccountKind::Cash => wallet.cash = row.int("balance")?,
-            AccountKind::Overdraft => wallet.overdraft = row.int("balance")?,
-            AccountKind::Revenue | AccountKind::Funding | AccountKind::CloudClearing => {}
-        }
-    }
-    Ok(wallets)
-}
 
 /// Posts transfers, in this order.
 ///
@@ -95,7 +80,7 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
     let mut touched: BTreeMap<Key, (Account, Currency)> = BTreeMap::new();
     for posting in postings {
         for (account, _) in posting.transfer.legs() {
-            touched.insert(key(posting, *account), (*account, posting.currency));
+            touched.insert(key(posting, account), (account.clone(), posting.currency));
         }
     }
     let before = open(tx, &touched).await?;
@@ -114,7 +99,7 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
     for posting in postings {
         let cause = &posting.transfer.cause;
         for (account, minor) in posting.transfer.legs() {
-            let key = key(posting, *account);
+            let key = key(posting, account);
             let balance =
                 balances.get_mut(&key).ok_or(StoreError::Corrupt { table: TABLE, column: "account" })?;
             let overflow = StoreError::Corrupt { table: TABLE, column: "balance" };
@@ -128,8 +113,8 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
                 posting.currency.code().into(),
                 (*minor).into(),
                 balance.minor.into(),
-                cause.name().into(),
-                cause.id().into(),
+                cause.kind.name().into(),
+                cause.id.as_str().into(),
             ]);
         }
     }
@@ -142,10 +127,14 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
         rel.sql
     );
     tx.run(&text, rel.values).await?;
-    save(tx, &before, &balances).await
+    save(tx, &before, &balances).await?;
+    let emptied = balances.iter().filter(|(key, balance)| {
+        balance.minor == 0 && matches!(touched.get(*key), Some((Account::Lot(..), _)))
+    });
+    lot::close(tx, emptied.map(|(key, _)| key)).await
 }
 
-fn key(posting: &Posting, account: Account) -> Key {
+fn key(posting: &Posting, account: &Account) -> Key {
     (posting.billing_account.as_str().to_owned(), account.name())
 }
 
@@ -228,27 +217,34 @@ async fn save(
     if usize::try_from(saved) == Ok(before.len()) { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
-/// An account's entries after a place, oldest first. The place is time, transfer and ledger account.
+/// An account's entries of a time after a place, oldest first. The place is time, transfer and ledger account.
 pub async fn entries(
     db: &impl ConnectionTrait,
     account: &BillingAccountId,
+    range: Range,
     after: &[String],
     limit: u64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let columns = "SELECT transfer_id, account, currency, amount, balance_after, number, entered_at, cause, cause_id \
-                   FROM ledger_entry WHERE billing_account_id = ?";
-    let order = "ORDER BY entered_at, transfer_id, account LIMIT ?";
-    let rows = match after {
-        [at, transfer, name] => {
-            let text = format!("{columns} AND (entered_at, transfer_id, account) > (?, ?, ?) {order}");
-            let at: i64 = at.parse().unwrap_or(i64::MAX);
-            let place = [at.into(), transfer.as_str().into(), name.as_str().into(), limit.into()];
-            read::all(db, &text, std::iter::once(account.as_str().into()).chain(place)).await?
-        }
-        _ => read::all(db, &format!("{columns} {order}"), [account.as_str().into(), limit.into()]).await?,
-    };
-    rows.iter().map(entry).collect()
+    let mut text = String::from(
+        "SELECT e.transfer_id, e.account, e.currency, e.amount, e.balance_after, e.number, e.entered_at, e.cause, \
+         e.cause_id, l.kind FROM ledger_entry e JOIN ledger_account l \
+         ON l.billing_account_id = e.billing_account_id AND l.account = e.account \
+         WHERE e.billing_account_id = ? AND e.entered_at >= ? AND e.entered_at < ?",
+    );
+    let mut values: Vec<Value> = vec![account.as_str().into(), micros(range.from), micros(range.until)];
+    if range.customers_only {
+        let kinds = AccountKind::ALL.iter().filter(|kind| kind.is_the_customers());
+        let names: Vec<String> = kinds.map(|kind| format!("'{}'", kind.name())).collect();
+        text.push_str(&format!(" AND l.kind IN ({})", names.join(", ")));
+    }
+    if let [at, transfer, name] = after {
+        text.push_str(" AND (e.entered_at, e.transfer_id, e.account) > (?, ?, ?)");
+        let at: i64 = at.parse().unwrap_or(i64::MAX);
+        values.extend([at.into(), transfer.as_str().into(), name.as_str().into()]);
+    }
+    text.push_str(" ORDER BY e.entered_at, e.transfer_id, e.account LIMIT ?");
+    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    read::all(db, &text, values).await?.iter().map(entry).collect()
 }
 
 fn entry(row: &QueryResult) -> Result<Entry, StoreError> {
@@ -257,11 +253,12 @@ fn entry(row: &QueryResult) -> Result<Entry, StoreError> {
     Ok(Entry {
         transfer_id: row.text("transfer_id")?,
         account: row.text("account")?,
+        kind: row.parse("kind")?,
         amount: Money { minor: row.int("amount")?, currency },
         balance_after: Money { minor: row.int("balance_after")?, currency },
         number: row.int("number")?,
         entered_at: row.time("entered_at")?,
-        cause: row.text("cause")?,
+        cause: row.parse("cause")?,
         cause_id: row.text("cause_id")?,
     })
 }

@@ -1,13 +1,15 @@
 //! Recharges of the cash balance.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use tandem_proto::ids::{BillingAccountId, RechargeId};
 use tandem_proto::money::Money;
 use tandem_proto::names;
-use tandem_service_kit::db::{StoreError, Tx};
+use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
-use super::read::{self, Row, for_update, micros};
+use super::read::{self, Row, for_update, maybe_micros, micros};
 
 const TABLE: &str = "recharge";
 
@@ -42,6 +44,8 @@ pub struct Recharge {
     pub channel: RechargeChannel,
     /// Where it stands.
     pub state: RechargeState,
+    /// Whether the money becomes a prepaid card.
+    pub buys_card: bool,
     /// The payment's reference, once paid.
     pub external_ref: Option<String>,
     /// When it was announced.
@@ -52,44 +56,97 @@ pub struct Recharge {
 
 /// Adds a recharge.
 pub async fn insert(tx: &Tx, r: &Recharge) -> Result<(), StoreError> {
-    let text = "INSERT INTO recharge (billing_account_id, id, currency, amount, channel, state, created_at) \
-                VALUES (?, ?, ?, ?, ?, ?, ?)";
-    let values: [Value; 7] = [
+    let text = "INSERT INTO recharge (billing_account_id, id, currency, amount, channel, state, buys_card, created_at) \
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let values: [Value; 8] = [
         r.billing_account.as_str().into(),
         r.id.as_str().into(),
         r.amount.currency.code().into(),
         r.amount.minor.into(),
         r.channel.name().into(),
         r.state.name().into(),
+        r.buys_card.into(),
         micros(r.created_at),
     ];
     tx.run(text, values).await?;
     Ok(())
 }
 
-/// Reads a recharge and locks it.
-pub async fn lock(
+/// Reads an account's recharges and locks them, in the order of ids.
+pub async fn lock_all(
     tx: &Tx,
     account: &BillingAccountId,
-    id: &RechargeId,
-) -> Result<Option<Recharge>, StoreError> {
-    let text = format!("SELECT * FROM recharge WHERE billing_account_id = ? AND id = ?{}", for_update(tx));
-    let row = read::one(tx, &text, [account.as_str().into(), id.as_str().into()]).await?;
-    row.as_ref().map(read_row).transpose()
+    ids: &[RechargeId],
+) -> Result<Vec<Recharge>, StoreError> {
+    let mut rows = Rows::new(&[("id", Kind::Text)]);
+    ids.iter().for_each(|id| rows.push([id.as_str().into()]));
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let lock = if for_update(tx).is_empty() { "" } else { " FOR UPDATE OF c" };
+    let text = format!(
+        "SELECT c.* FROM {} JOIN recharge c ON c.id = r.id WHERE c.billing_account_id = ? ORDER BY c.id{lock}",
+        rel.sql
+    );
+    let values = rel.values.into_iter().chain([account.as_str().into()]);
+    read::all(tx, &text, values).await?.iter().map(read_row).collect()
 }
 
-/// Whether a payment's reference was booked by any recharge.
-pub async fn reference_used(db: &impl ConnectionTrait, external_ref: &str) -> Result<bool, StoreError> {
-    let text = "SELECT id FROM recharge WHERE external_ref = ?";
-    Ok(read::one(db, text, [external_ref.into()]).await?.is_some())
+/// Those of these payments' references that were booked by any recharge.
+pub async fn used_references(
+    db: &impl ConnectionTrait,
+    references: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    let mut rows = Rows::new(&[("external_ref", Kind::Text)]);
+    references.iter().for_each(|reference| rows.push([reference.as_str().into()]));
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text =
+        format!("SELECT c.external_ref FROM {} JOIN recharge c ON c.external_ref = r.external_ref", rel.sql);
+    read::all(db, &text, rel.values).await?.iter().map(|row| Row(row, TABLE).text("external_ref")).collect()
 }
 
-/// Marks a recharge as paid; `false` when it was not waiting.
-pub async fn set_paid(tx: &Tx, r: &Recharge, external_ref: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let text = "UPDATE recharge SET state = 'paid', external_ref = ?, paid_at = ? \
-                WHERE billing_account_id = ? AND id = ? AND state = 'created'";
-    let values = [external_ref.into(), micros(now), r.billing_account.as_str().into(), r.id.as_str().into()];
-    Ok(tx.run(text, values).await? == 1)
+/// Marks recharges as paid.
+///
+/// Fails with a conflict when one was not waiting any more.
+pub async fn set_paid(tx: &Tx, recharges: &[Recharge]) -> Result<(), StoreError> {
+    if recharges.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(&[
+        ("billing_account_id", Kind::Text),
+        ("id", Kind::Text),
+        ("external_ref", Kind::Text),
+        ("paid_at", Kind::Int),
+    ]);
+    for r in recharges {
+        rows.push([
+            r.billing_account.as_str().into(),
+            r.id.as_str().into(),
+            r.external_ref.clone().into(),
+            maybe_micros(r.paid_at),
+        ]);
+    }
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "UPDATE recharge SET state = 'paid', external_ref = r.external_ref, paid_at = r.paid_at FROM {} \
+         WHERE recharge.billing_account_id = r.billing_account_id AND recharge.id = r.id \
+         AND recharge.state = 'created'",
+        rel.sql
+    );
+    let paid = tx.run(&text, rel.values).await?;
+    if usize::try_from(paid) == Ok(recharges.len()) { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
+/// An account's recharges after an id, in the order of ids.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    after: &[String],
+    limit: u64,
+) -> Result<Vec<Recharge>, StoreError> {
+    let text = "SELECT * FROM recharge WHERE billing_account_id = ? AND id > ? ORDER BY id LIMIT ?";
+    let after = after.first().map(String::as_str).unwrap_or_default();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [account.as_str().into(), after.into(), limit.into()];
+    read::all(db, text, values).await?.iter().map(read_row).collect()
 }
 
 fn read_row(row: &QueryResult) -> Result<Recharge, StoreError> {
@@ -100,6 +157,7 @@ fn read_row(row: &QueryResult) -> Result<Recharge, StoreError> {
         amount: Money { minor: row.int("amount")?, currency: row.parse("currency")? },
         channel: row.parse("channel")?,
         state: row.parse("state")?,
+        buys_card: row.truth("buys_card")?,
         external_ref: row.maybe_text("external_ref")?,
         created_at: row.time("created_at")?,
         paid_at: row.maybe_time("paid_at")?,

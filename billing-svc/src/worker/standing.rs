@@ -1,9 +1,9 @@
-//! Makes debts overdue and locks workspaces when their 14 days are over.
+//! Makes debts overdue and locks workspaces when their 14 days are over, and takes expired credit away.
 
 use tandem_service_kit::fault::Fault;
 
 use crate::context::Context;
-use crate::ops::stand;
+use crate::ops::{expire_lots, stand};
 
 /// Handles a bounded number of accounts and workspaces. Returns how many.
 pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
@@ -14,5 +14,6 @@ pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
     if locked > 0 {
         ctx.wakes.feed.notify_one();
     }
-    Ok(overdue + locked + warned)
+    let expired = expire_lots::run(ctx, now).await?;
+    Ok(overdue + locked + warned + expired)
 }

@@ -6,11 +6,14 @@ use tandem_service_kit::{outbox, request_log, verification};
 use crate::context::Context;
 
 /// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
-const KEPT: [&str; 4] = [
+const KEPT: [&str; 7] = [
     "/tandem.billing.v1.BindingService/BindWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.WalletService/ActivateVoucher",
+    "/tandem.billing.v1.WalletService/BuyPrepaidCard",
     "/tandem.billing.v1.WalletService/ConfirmRecharge",
     "/tandem.billing.v1.WalletService/CreateRecharge",
+    "/tandem.billing.v1.WalletService/GrantVoucher",
 ];
 
 /// Deletes a bounded number of old answers, delivered messages and codes. Returns how many.

@@ -126,10 +126,14 @@ pub enum Command {
     Bill(commands::bill::Args),
     /// The ledger: list entries, prove it
     Ledger(commands::ledger::Args),
-    /// An account's balances
+    /// An account's balances, vouchers and cards
     Wallet(commands::wallet::Args),
     /// Book money that a customer has paid
     Recharge(commands::recharge::Args),
+    /// Vouchers: give one, make codes, activate a code
+    Voucher(commands::voucher::Args),
+    /// Buy a prepaid card from an account's cash
+    Card(commands::voucher::CardArgs),
     /// Purchases in the clouds' markets: events, replay, subscriptions
     Marketplace(commands::marketplace::Args),
     /// Usage that was submitted to the clouds

@@ -81,6 +81,7 @@ pub async fn list(clients: &Clients, account: &str, limit: usize) -> Result<List
             billing_account_id: account.to_owned(),
             page_size: PAGE_SIZE,
             page_token,
+            ..Default::default()
         };
         let page = clients.wallet().list_ledger_entries(request).await?.into_inner();
         Ok((page.entries, page.next_page_token))

@@ -17,6 +17,7 @@ pub mod sandbox;
 pub mod token;
 pub mod up;
 pub mod usage;
+pub mod voucher;
 pub mod wallet;
 pub mod workspace;
 
@@ -56,6 +57,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
         Command::Recharge(args) => recharge::run(global, args).await,
+        Command::Voucher(args) => voucher::run(global, args).await,
+        Command::Card(args) => voucher::run_card(global, args).await,
         Command::Marketplace(args) => marketplace::run(global, args).await,
         Command::Metering(args) => metering::run(global, args).await,
         Command::Reconcile(args) => reconcile::run(global, args).await,

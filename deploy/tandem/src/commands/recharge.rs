@@ -10,12 +10,13 @@ use crate::output::{Cell, Table};
 
 /// Book money that a customer has paid by bank transfer.
 ///
-/// It repays what the account owes, oldest first; the rest becomes cash. A reference is booked once: repeating the
+/// It repays what the account owes, oldest first; the rest becomes cash, or a prepaid card. A reference is booked once: repeating the
 /// command with the same reference is refused, with the same --request-id it answers as before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  tandem recharge --account lin_teahouse --amount 100.00 --reference BANK-20260301-0007")]
+  tandem recharge --account lin_teahouse --amount 100.00 --reference BANK-20260301-0007
+  tandem recharge --account lin_teahouse --amount 10000.00 --card --reference BANK-20260301-0008")]
 pub struct Args {
     /// The billing account: its id, bac_…, or its username
     #[arg(long)]
@@ -26,12 +27,15 @@ pub struct Args {
     /// The payment's reference at the bank
     #[arg(long, value_name = "TEXT")]
     reference: String,
+    /// Make a prepaid card of it; the amount is then a multiple of 100
+    #[arg(long)]
+    card: bool,
     #[command(flatten)]
     once: Once,
 }
 
 /// Reads `100.00` as minor units.
-fn amount(text: &str) -> Result<i64, String> {
+pub(super) fn amount(text: &str) -> Result<i64, String> {
     let right = "write an amount above zero with at most two decimals, such as 100.00";
     let micros = parse_micros(text).ok_or(right)?;
     if micros <= 0 || micros % MICROS_PER_MINOR != 0 {
@@ -52,6 +56,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
         billing_account_id: account.id.clone(),
         amount: Some(Money { minor: args.amount, currency }.to_message()),
         channel: RechargeChannel::BankTransfer.into(),
+        buys_card: args.card,
     };
     let mut wallet = clients.wallet();
     let of_act = |status| Failure::of_act(status, &request_id);

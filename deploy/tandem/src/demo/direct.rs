@@ -145,6 +145,7 @@ pub async fn recharge(stage: &Stage, account: &str, minor: i64, reference: &str)
         billing_account_id: account.to_owned(),
         amount: Some(cny(minor).to_message()),
         channel: RechargeChannel::BankTransfer.into(),
+        buys_card: false,
     };
     let created = stage.portal.wallet().create_recharge(create).await?.into_inner();
     let confirm = ConfirmRechargeRequest {
