@@ -211,6 +211,53 @@ async fn console_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     Ok(())
 }
 
+fn cny(minor_units: i64) -> Money {
+    Money { currency_code: "CNY".to_owned(), minor_units }
+}
+
+/// Vouchers and prepaid cards.
+async fn credit(system: &System, seen: &mut Vec<&'static str>, account: &str) -> anyhow::Result<()> {
+    let grant = billing::GrantVoucherRequest {
+        request_id: request_id("grant"),
+        billing_account_id: account.to_owned(),
+        face_value: Some(cny(500)),
+        min_spend: None,
+        valid_from_time: None,
+        last_day: "2027-01-31".to_owned(),
+        note: "welcome".to_owned(),
+    };
+    let other = other!(grant, |m| m.face_value = Some(cny(600)));
+    repeat(system, seen, "/tandem.billing.v1.WalletService/GrantVoucher", &grant, &other).await?;
+    let codes = billing::IssueVoucherCodesRequest {
+        request_id: request_id("codes"),
+        face_value: Some(cny(700)),
+        min_spend: None,
+        last_day: "2027-01-31".to_owned(),
+        count: 2,
+        note: "fair".to_owned(),
+    };
+    let other = other!(codes, |m| m.count = 3);
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.WalletService/IssueVoucherCodes", &codes, &other).await?;
+    let codes = billing::IssueVoucherCodesResponse::decode(answer)?.codes;
+    let [first, second] = codes.as_slice() else { anyhow::bail!("two codes were asked for") };
+    let activate = billing::ActivateVoucherRequest {
+        request_id: request_id("activate"),
+        billing_account_id: account.to_owned(),
+        code: first.clone(),
+    };
+    let other = other!(activate, |m| m.code = second.clone());
+    repeat(system, seen, "/tandem.billing.v1.WalletService/ActivateVoucher", &activate, &other).await?;
+    let buy = billing::BuyPrepaidCardRequest {
+        request_id: request_id("buy"),
+        billing_account_id: account.to_owned(),
+        face_value: Some(cny(10_000)),
+    };
+    let other = other!(buy, |m| m.face_value = Some(cny(20_000)));
+    repeat(system, seen, "/tandem.billing.v1.WalletService/BuyPrepaidCard", &buy, &other).await?;
+    Ok(())
+}
+
 async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyhow::Result<()> {
     let new_account = |name: &str| billing::NewAccount {
         username: name.to_owned(),
@@ -248,12 +295,11 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     let recharge = billing::CreateRechargeRequest {
         request_id: request_id("recharge"),
         billing_account_id: account.id.clone(),
-        amount: Some(Money { currency_code: "CNY".to_owned(), minor_units: 5_000 }),
+        amount: Some(cny(15_000)),
         channel: billing::RechargeChannel::BankTransfer.into(),
         buys_card: false,
     };
-    let other =
-        other!(recharge, |m| m.amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 6_000 }));
+    let other = other!(recharge, |m| m.amount = Some(cny(6_000)));
     let answer =
         repeat(system, seen, "/tandem.billing.v1.WalletService/CreateRecharge", &recharge, &other).await?;
     let recharge = billing::CreateRechargeResponse::decode(answer)?.recharge.context("recharge")?;
@@ -265,7 +311,9 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(confirm, |m| m.external_ref = "other".to_owned());
     repeat(system, seen, "/tandem.billing.v1.WalletService/ConfirmRecharge", &confirm, &other).await?;
-    ensure!(system.wallet(&account.id).await? == (5_000, 0), "a repetition books nothing");
+    ensure!(system.wallet(&account.id).await? == (15_000, 0), "a repetition books nothing");
+    credit(system, seen, &account.id).await?;
+    ensure!(system.wallet(&account.id).await? == (5_000, 0), "a repetition buys nothing");
 
     let profile = billing::WorkspaceProfile {
         workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),
