@@ -5,9 +5,10 @@
 //! days, and the answers. A lane writes in the order of arrival, and a stream stays in its lane, so that of two points of
 //! one key the later one stays.
 //!
-//! Of large batches the next group is prepared while one is being written: the work on the points counts most, and on
-//! PostgreSQL a second lane shares it. Small ones all go through the first lane, and are collected only when it is free:
-//! then as many as possible share the commit, which counts most for them.
+//! The next group is prepared while one is being written. Of large batches the work on the points counts most, and on
+//! PostgreSQL a second lane shares it. Small ones all go through the first lane in two groups that take turns: as many as
+//! possible share a commit, which counts most for them, and while one half is written the other half is answered and
+//! calls again, so that neither the database nor the service waits for the other.
 
 mod prepare;
 mod write;
@@ -42,10 +43,10 @@ pub type Answer = Result<RecordUsageResponse, Fault>;
 const LANES: usize = 2;
 /// Points from which on a batch is large.
 const LARGE_POINTS: usize = 200;
-/// How long small batches wait at most until as many callers as last time are there.
+/// How long small batches wait at most until half of the callers of the last two groups are there.
 const LINGER_MAX: Duration = Duration::from_millis(3);
-/// Shares of a lane: a group of large batches takes one, so that two may be on their way, one of small ones takes all.
-const LANE_SHARES: u32 = 2;
+/// Groups of a lane that may be on their way: one is written, one is prepared.
+const GROUPS_MAX: usize = 2;
 
 /// Takes batches. Cheap to clone; recording goes on until every clone is dropped.
 #[derive(Clone)]
@@ -92,10 +93,10 @@ struct Prepared {
     room: OwnedSemaphorePermit,
 }
 
-/// Batches to be written together, and their share of the lane.
+/// Batches to be written together, and their place in the lane.
 struct Group {
     batches: Vec<Prepared>,
-    shares: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 /// A point that may be written.
@@ -114,7 +115,7 @@ impl Recorder {
         let count = if context.db.backend() == DbBackend::Postgres { LANES } else { 1 };
         let lane = |_| {
             let (queue, waiting) = mpsc::unbounded_channel();
-            // The lane's shares bound what is in here.
+            // The lane's places bound what is in here.
             let (ready, groups) = mpsc::unbounded_channel();
             tasks.spawn(prepare_groups(context.clone(), waiting, ready));
             tasks.spawn(write_groups(context.clone(), groups));
@@ -193,36 +194,35 @@ async fn prepare_groups(
     ready: mpsc::UnboundedSender<Group>,
 ) {
     let mut arrived: VecDeque<Job> = VecDeque::new();
-    // Callers in the last group of small batches.
-    let mut company = 0;
+    // Callers in the last two groups, if they were of small batches.
+    let mut company = [0, 0];
     let mut known = prepare::Known::default();
-    let lane = Arc::new(Semaphore::new(usize::try_from(LANE_SHARES).unwrap_or(1)));
+    let lane = Arc::new(Semaphore::new(GROUPS_MAX));
     loop {
         if arrived.is_empty() {
             let Some(job) = waiting.recv().await else { return };
             arrived.push_back(job);
         }
         let small = arrived.front().is_some_and(|job| job.points.len() < LARGE_POINTS);
-        let shares = if small { LANE_SHARES } else { 1 };
         // Never closed, so this only ever waits.
-        let Ok(shares) = Arc::clone(&lane).acquire_many_owned(shares).await else { return };
+        let Ok(place) = Arc::clone(&lane).acquire_owned().await else { return };
         if small {
-            linger(&mut waiting, &mut arrived, company).await;
+            linger(&mut waiting, &mut arrived, (company[0] + company[1]) / 2).await;
         }
         while let Ok(job) = waiting.try_recv() {
             arrived.push_back(job);
         }
         let group = take_group(&mut arrived);
-        company = if small { group.len() } else { 0 };
+        company = [company[1], if small { group.len() } else { 0 }];
         let batches = prepare::group(&context, &mut known, group).await;
-        if !batches.is_empty() && ready.send(Group { batches, shares }).is_err() {
+        if !batches.is_empty() && ready.send(Group { batches, place }).is_err() {
             return;
         }
     }
 }
 
-/// Gives the callers of the last group, who were answered a moment ago and mostly call again at once, the time to come
-/// back: then they share the next commit as well. A lone caller had no company and waits for nobody.
+/// Gives callers who were answered a moment ago, and mostly call again at once, the time to come back: then they share
+/// the next commit as well. A lone caller had no company and waits for nobody.
 async fn linger(waiting: &mut mpsc::UnboundedReceiver<Job>, arrived: &mut VecDeque<Job>, company: usize) {
     let all_are_back = async {
         while arrived.len() < company
@@ -256,7 +256,7 @@ async fn write_groups(context: Context, mut groups: mpsc::UnboundedReceiver<Grou
     let mut habit = write::Habit::default();
     while let Some(group) = groups.recv().await {
         write::group(&context, &mut habit, group.batches).await;
-        drop(group.shares);
+        drop(group.place);
     }
 }
 
