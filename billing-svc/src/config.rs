@@ -60,6 +60,13 @@ pub struct JobsSection {
     pub reconcile_secs: u32,
 }
 
+impl JobsSection {
+    /// Time between two comparisons of a live subscription with its vendor.
+    pub fn reconcile_every(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.reconcile_secs))
+    }
+}
+
 /// How one vendor differs in the rules.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use tandem_proto::marketplace::v1::marketplace_gateway_service_client::MarketplaceGatewayServiceClient;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::clock::SharedClock;
@@ -27,6 +28,8 @@ pub struct Context {
     pub letterhead: Letterhead,
     /// The gateway.
     pub gateway: Gateway,
+    /// Time between two comparisons of a purchase with its vendor.
+    pub reconcile_every: SignedDuration,
     /// The callers that wait to change a wallet.
     pub lanes: Lanes,
     /// Wakes the loops of this process when there is work for them.

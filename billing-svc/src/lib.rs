@@ -82,6 +82,7 @@ impl App {
             vendors: config.vendor_rules()?,
             letterhead: Letterhead::new(&config.mail),
             gateway: Gateway::new(peer.channel()),
+            reconcile_every: config.jobs.reconcile_every(),
             lanes: Default::default(),
             wakes: Wakes::default(),
         });
@@ -162,6 +163,7 @@ fn services(
     use pb::bill_service_server::BillServiceServer;
     use pb::binding_service_server::BindingServiceServer;
     use pb::event_service_server::EventServiceServer;
+    use pb::job_service_server::JobServiceServer;
     use pb::marketplace_service_server::MarketplaceServiceServer;
     use pb::price_service_server::PriceServiceServer;
     use pb::usage_service_server::UsageServiceServer;
@@ -180,6 +182,7 @@ fn services(
         .add(limited!(BillServiceServer, grpc::bill::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(WalletServiceServer, grpc::wallet::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(EventServiceServer, events, DECODE_MAX))
         .add(OutboxService::server(db.clone(), clock.clone()))
 }

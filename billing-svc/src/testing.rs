@@ -76,6 +76,7 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
             vendors: Config::load(None).unwrap().vendor_rules().unwrap(),
             letterhead: Letterhead::new(&MailSection::default()),
             gateway: gateway_at(gateway),
+            reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),
         };
@@ -114,6 +115,7 @@ impl Bench {
             vendors: self.ctx.vendors.clone(),
             letterhead: self.ctx.letterhead.clone(),
             gateway: gateway_at(gateway),
+            reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),
         };
@@ -130,6 +132,7 @@ impl Bench {
             vendors,
             letterhead: self.ctx.letterhead.clone(),
             gateway: self.ctx.gateway.clone(),
+            reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),
         };

@@ -9,6 +9,8 @@ use sea_orm::ConnectionTrait as _;
 use crate::db::{Database, StoreError, statement};
 
 /// Takes or keeps the lease of a job for `secs` seconds from `now`; `false` while another holds it.
+///
+/// A lease that reaches further than any can was taken by a clock that has jumped back since, and is void.
 pub async fn try_hold(
     db: &Database,
     job_name: &str,
@@ -19,7 +21,7 @@ pub async fn try_hold(
     let until = now.as_microsecond().saturating_add(i64::from(secs) * 1_000_000);
     let text = "INSERT INTO lease (name, holder, held_until) VALUES (?, ?, ?) \
                 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
-                WHERE lease.holder = excluded.holder OR lease.held_until <= ?";
+                WHERE lease.holder = excluded.holder OR lease.held_until <= ? OR lease.held_until > excluded.held_until";
     let values = [job_name.into(), holder.into(), until.into(), now.as_microsecond().into()];
     let done = db.write.execute_raw(statement(db.backend(), text, values)).await?;
     Ok(done.rows_affected() == 1)

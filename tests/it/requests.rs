@@ -366,6 +366,13 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(run, |m| m.usage_day = "2026-02-28".to_owned());
     repeat(system, seen, "/tandem.billing.v1.BillService/RunBilling", &run, &other).await?;
+    let run = billing::RunJobRequest {
+        request_id: request_id("job"),
+        job: "bill_run".to_owned(),
+        day: String::new(),
+    };
+    let other = billing::RunJobRequest { job: "expiry".to_owned(), ..run.clone() };
+    repeat(system, seen, "/tandem.billing.v1.JobService/RunJob", &run, &other).await?;
 
     let announce = billing::RecordMarketplaceEventsRequest {
         request_id: request_id("announce"),

@@ -8,6 +8,7 @@ pub mod binding;
 pub mod card;
 pub mod deduction;
 pub mod event;
+pub mod job;
 pub mod ledger;
 pub mod metering;
 pub mod price;

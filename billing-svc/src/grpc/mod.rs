@@ -7,6 +7,7 @@ mod convert_bill;
 mod convert_marketplace;
 mod convert_wallet;
 pub mod event;
+pub mod job;
 pub mod marketplace;
 pub mod price;
 pub mod usage;

@@ -20,24 +20,26 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(14);
 /// Expires a bounded number of lots whose last day is over and billed on every site the account has workspaces on.
 /// Returns how many.
 ///
-/// A lot that pays the bill of its last day can only be taken away after that bill.
-pub async fn run(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
-    let latest = UsageDay::of(now.saturating_add(AHEAD_MAX).unwrap_or(now), &jiff::tz::TimeZone::UTC);
-    let due = lot::due(&ctx.db.read, latest, BATCH).await?;
-    if due.is_empty() {
+/// `due` is the moment that decides, no later than now. A lot that pays the bill of its last day can only be taken away
+/// after that bill.
+pub async fn run(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
+    let (latest, now) = (due.saturating_add(AHEAD_MAX).unwrap_or(due), ctx.clock.now());
+    let latest = UsageDay::of(latest, &jiff::tz::TimeZone::UTC);
+    let late = lot::due(&ctx.db.read, latest, BATCH).await?;
+    if late.is_empty() {
         return Ok(0);
     }
     let tx = ctx.db.begin().await?;
-    let accounts: Vec<BillingAccountId> = due.iter().map(|(account, _)| account.clone()).collect();
+    let accounts: Vec<BillingAccountId> = late.iter().map(|(account, _)| account.clone()).collect();
     let payers = account::lock_all(&tx, &accounts).await?;
     let wallets = lot::wallets(&tx, &accounts).await?;
     let (mut postings, mut expired) = (Vec::new(), Vec::new());
-    for (account, id) in due {
+    for (account, id) in late {
         let Some(payer) = payers.iter().find(|payer| payer.id == account) else { continue };
         let lots = wallets.get(&account).map(|wallet| wallet.lots()).unwrap_or_default();
         // Gone meanwhile, or its account's day still lasts.
         let Some(found) = lots.iter().find(|lot| lot.id == id) else { continue };
-        if found.last_day.is_none_or(|last| last >= card::today(payer.region, now)) {
+        if found.last_day.is_none_or(|last| last >= card::today(payer.region, due)) {
             continue;
         }
         let transfer = deduction::expiry(found.kind, &found.id, found.balance)

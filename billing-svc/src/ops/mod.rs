@@ -14,6 +14,7 @@ pub mod expire_lots;
 pub mod expire_pending;
 pub mod issue_bills;
 pub mod issue_voucher_codes;
+pub mod jobs;
 mod notice;
 pub mod open_landing;
 pub mod prove_bills;

@@ -147,12 +147,13 @@ fn mails(
     notice::recipients(payer, workspaces).into_iter().map(mail).collect()
 }
 
-/// Locks workspaces whose countdown has run out, and tells the account and each owner by mail. Returns how many.
-pub async fn lock_due(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+/// Locks workspaces whose countdown has run out at `due`, and tells the account and each owner by mail. Returns how many.
+pub async fn lock_due(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
+    let now = ctx.clock.now();
     let tx = ctx.db.begin().await?;
-    let due = workspace::lock_due(&tx, now, BATCH).await?;
+    let found = workspace::lock_due(&tx, due, BATCH).await?;
     let locked: Vec<_> =
-        due.into_iter().filter_map(|w| w.standing.lock_if_due(now).map(|standing| (w, standing))).collect();
+        found.into_iter().filter_map(|w| w.standing.lock_if_due(due).map(|standing| (w, standing))).collect();
     if locked.is_empty() {
         return Ok(0);
     }
@@ -175,16 +176,17 @@ pub async fn lock_due(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
 /// Most workspaces that are locked in one transaction: far below the statement time limit.
 const BATCH: i64 = 200;
 
-/// Makes accounts overdue whose arrears have stood for 14 days, and bills that have been owed as long. Returns how many.
-pub async fn set_overdue(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+/// Makes accounts overdue whose arrears have stood for 14 days at `due`, and bills that have been owed as long. Returns
+/// how many.
+pub async fn set_overdue(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
     let tx = ctx.db.begin().await?;
-    let since = now - LOCK_COUNTDOWN;
+    let since = due - LOCK_COUNTDOWN;
     let payers = account::lock_overdue(&tx, since, BATCH).await?;
     let overdue: Vec<BillingAccount> = payers
         .into_iter()
         .map(|payer| {
             let (standing, arrears_since) =
-                standing::of_account(payer.standing, payer.arrears_since, true, now);
+                standing::of_account(payer.standing, payer.arrears_since, true, due);
             BillingAccount { standing, arrears_since, ..payer }
         })
         .collect();
@@ -198,7 +200,8 @@ pub async fn set_overdue(ctx: &Context, now: Timestamp) -> Result<usize, Fault> 
 const WARNINGS: [i64; 3] = [7, 3, 1];
 
 /// Warns of countdowns near their end, each time once. Returns how many workspaces were warned of.
-pub async fn warn_soon(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
+pub async fn warn_soon(ctx: &Context) -> Result<usize, Fault> {
+    let now = ctx.clock.now();
     let tx = ctx.db.begin().await?;
     let mut count = 0;
     for days in WARNINGS {

@@ -79,7 +79,7 @@ async fn a_debt_counts_down_locks_and_a_recharge_brings_it_back() {
         for (hours, mails) in [(6 * 24, 0), (24, 2), (0, 0), (4 * 24, 2), (2 * 24, 2)] {
             let so_far = bench.number(warned).await;
             bench.pass(SignedDuration::from_hours(hours));
-            stand::warn_soon(&bench.ctx, bench.ctx.clock.now()).await.unwrap();
+            stand::warn_soon(&bench.ctx).await.unwrap();
             assert_eq!(bench.number(warned).await - so_far, mails, "after {hours} more hours");
         }
         assert_eq!(bench.number(warned).await - before, 6, "account and owner, three times");

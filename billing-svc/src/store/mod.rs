@@ -8,6 +8,7 @@ pub mod bill;
 pub mod binding;
 pub mod failed_try;
 pub mod feed;
+pub mod job;
 pub mod landing;
 pub mod ledger;
 pub mod lot;

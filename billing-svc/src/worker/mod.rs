@@ -1,13 +1,10 @@
-//! Loops: bounded batches, back-off, one claim a row.
+//! Loops: bounded batches, back-off, one claim a row. Queues have a loop each; what is due by the calendar runs by the
+//! schedule.
 
-pub mod billing;
-pub mod expire_pending;
 pub mod feed;
 pub mod inbox;
 pub mod metering;
-pub mod reconcile;
-pub mod standing;
-pub mod tidy;
+mod schedule;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::JobsSection;
 use crate::context::Context;
 
-/// How often old rows are looked for.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
-
 /// Starts every loop of the process.
 pub fn spawn(
     ctx: &Arc<Context>,
@@ -32,7 +26,6 @@ pub fn spawn(
 ) -> Vec<JoinHandle<()>> {
     let poll = Duration::from_secs(u64::from(jobs.poll_secs));
     let head = Arc::new(head);
-    let reconcile_secs = jobs.reconcile_secs;
     macro_rules! looped {
         ($name:literal, $wake:expr, |$ctx:ident| $batch:expr) => {{
             let shared = Arc::clone(ctx);
@@ -52,21 +45,10 @@ pub fn spawn(
             async move { feed::batch(&ctx, &head).await }
         })
     };
-    let tidied = {
-        let shared = Arc::clone(ctx);
-        spawn_loop("tidy", ctx.clock.clone(), TIDY_EVERY, None, stop.clone(), move || {
-            let ctx = Arc::clone(&shared);
-            async move { tidy::batch(&ctx).await }
-        })
-    };
     vec![
         number,
-        looped!("billing", Some(&ctx.wakes.billing), |ctx| billing::batch(&ctx)),
-        looped!("standing", None, |ctx| standing::batch(&ctx)),
         looped!("inbox", Some(&ctx.wakes.inbox), |ctx| inbox::batch(&ctx)),
         looped!("metering", Some(&ctx.wakes.metering), |ctx| metering::batch(&ctx)),
-        looped!("reconcile", None, |ctx| reconcile::batch(&ctx, reconcile_secs)),
-        looped!("expire_pending", None, |ctx| expire_pending::batch(&ctx)),
-        tidied,
+        schedule::spawn(ctx, poll, stop),
     ]
 }

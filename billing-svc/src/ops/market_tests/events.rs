@@ -6,6 +6,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::job::Job;
+use crate::ops::jobs;
 use crate::config::VendorRules;
 use crate::domain::binding::EndPolicy;
 use crate::domain::subscription::{Applied, EventKind, Subscription, apply};
@@ -334,9 +336,9 @@ async fn a_lost_release_is_found_by_comparing() {
         assert_eq!(market.subscription_state().await, "active", "silence changes nothing");
         market.gateway.fail(None);
         market.gateway.knows(INSTANCE, BUYER, PurchaseState::Ended);
-        assert_eq!(worker::reconcile::batch(&market.ctx, 3600).await.unwrap(), 0, "compared a moment ago");
+        assert_eq!(jobs::run(&market.ctx, Job::Reconcile, market.ctx.clock.now()).await.unwrap(), 0, "compared a moment ago");
         market.pass(SignedDuration::from_hours(1));
-        assert_eq!(worker::reconcile::batch(&market.ctx, 3600).await.unwrap(), 1);
+        assert_eq!(jobs::run(&market.ctx, Job::Reconcile, market.ctx.clock.now()).await.unwrap(), 1);
         assert_eq!(market.subscription_state().await, "cancelled");
         assert_eq!(market.methods().await, ["billing_center"]);
         assert_eq!(market.end_mails().await.len(), 2);
@@ -367,11 +369,11 @@ async fn a_purchase_that_nobody_binds_is_ended_after_thirty_days() {
     for market in both("idle").await {
         market.announce(vec![bought()]).await;
         market.pass(SignedDuration::from_hours(30 * 24) - SignedDuration::from_secs(1));
-        assert_eq!(worker::expire_pending::batch(&market.ctx).await.unwrap(), 0);
+        assert_eq!(jobs::run(&market.ctx, Job::PendingPurchases, market.ctx.clock.now()).await.unwrap(), 0);
         market.pass(SignedDuration::from_secs(1));
-        assert_eq!(worker::expire_pending::batch(&market.ctx).await.unwrap(), 1);
+        assert_eq!(jobs::run(&market.ctx, Job::PendingPurchases, market.ctx.clock.now()).await.unwrap(), 1);
         assert_eq!(market.subscription_state().await, "cancelled");
-        assert_eq!(worker::expire_pending::batch(&market.ctx).await.unwrap(), 0);
+        assert_eq!(jobs::run(&market.ctx, Job::PendingPurchases, market.ctx.clock.now()).await.unwrap(), 0);
     }
 }
 

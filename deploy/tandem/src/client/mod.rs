@@ -13,6 +13,7 @@ use tandem_proto::billing::v1 as billing;
 use tandem_proto::billing::v1::account_service_client::AccountServiceClient as BillingAccounts;
 use tandem_proto::billing::v1::bill_service_client::BillServiceClient;
 use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
+use tandem_proto::billing::v1::job_service_client::JobServiceClient;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
@@ -81,6 +82,8 @@ clients! {
     bills: billing => BillServiceClient;
     /// Balances and the ledger.
     wallet: billing => WalletServiceClient;
+    /// What Billing does by the calendar.
+    jobs: billing => JobServiceClient;
     /// Usage in Billing.
     billing_usage: billing => BillingUsage;
     /// The marketplace side of Billing.

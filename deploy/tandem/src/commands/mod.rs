@@ -6,6 +6,7 @@ pub mod callback;
 pub mod check_config;
 pub mod clock;
 pub mod demo;
+pub mod job;
 pub mod ledger;
 pub mod marketplace;
 pub mod metering;
@@ -54,6 +55,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::CheckConfig(args) => check_config::run(global, args),
         Command::Usage(args) => usage::run(global, args).await,
         Command::Bill(args) => bill::run(global, args).await,
+        Command::Job(args) => job::run(global, args).await,
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
         Command::Recharge(args) => recharge::run(global, args).await,

@@ -17,7 +17,7 @@ const KEPT: [&str; 7] = [
 ];
 
 /// Deletes a bounded number of old answers, delivered messages and codes. Returns how many.
-pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
+pub(super) async fn step(ctx: &Context) -> Result<usize, Fault> {
     let now = ctx.clock.now();
     let answers = request_log::purge(&ctx.db.write, now, now, &KEPT).await?;
     let messages = outbox::purge(&ctx.db.write, now, now).await?;

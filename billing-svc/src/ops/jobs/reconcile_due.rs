@@ -1,6 +1,6 @@
 //! Compares each purchase that has not ended with its vendor, at least hourly (`reliability.md` 3.5).
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use tandem_service_kit::fault::Fault;
 
 use crate::context::Context;
@@ -11,10 +11,9 @@ use crate::store::subscription;
 const BATCH: i64 = 8;
 
 /// Compares a bounded number of purchases that are due. Returns how many.
-pub async fn batch(ctx: &Context, reconcile_secs: u32) -> Result<usize, Fault> {
-    let now = ctx.clock.now();
-    let interval = SignedDuration::from_secs(i64::from(reconcile_secs));
-    let due = subscription::due_for_reconcile(&ctx.db.read, now - interval, BATCH).await?;
+pub(super) async fn step(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
+    let (now, interval) = (ctx.clock.now(), ctx.reconcile_every);
+    let due = subscription::due_for_reconcile(&ctx.db.read, due.min(now) - interval, BATCH).await?;
     let mut found = Comparison::default();
     for purchase in &due {
         reconcile::run(ctx, purchase, interval, now, &mut found).await?;

@@ -2,19 +2,21 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
+use tandem_service_kit::fault::Fault;
+
 use crate::context::Context;
 use crate::ops::run_billing;
 use crate::store::site_day;
-use tandem_service_kit::fault::Fault;
 
 /// Closed days looked at in one batch; the rest comes with the next.
 const DAYS: i64 = 20;
 
 /// Makes a bounded number of bills of the oldest closed day of each site. Returns how many steps it made.
-pub async fn batch(ctx: &Context) -> Result<usize, Fault> {
+pub(super) async fn step(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
     let (mut steps, mut failed) = (0, None);
     let mut seen = HashSet::new();
-    for open in site_day::open(&ctx.db.read, DAYS).await? {
+    for open in site_day::open(&ctx.db.read, due, DAYS).await? {
         // Oldest first, and one day of a site after the other.
         if !seen.insert(open.site.clone()) {
             continue;
