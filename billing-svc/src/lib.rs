@@ -160,6 +160,7 @@ fn services(
     clock: &SharedClock,
 ) -> Server {
     use pb::account_service_server::AccountServiceServer;
+    use pb::alert_service_server::AlertServiceServer;
     use pb::bill_service_server::BillServiceServer;
     use pb::binding_service_server::BindingServiceServer;
     use pb::event_service_server::EventServiceServer;
@@ -182,6 +183,7 @@ fn services(
         .add(limited!(BillServiceServer, grpc::bill::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(WalletServiceServer, grpc::wallet::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(AlertServiceServer, grpc::alert::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(EventServiceServer, events, DECODE_MAX))
         .add(OutboxService::server(db.clone(), clock.clone()))

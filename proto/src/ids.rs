@@ -96,6 +96,8 @@ ids! {
     VoucherCodeId = "vcc_";
     /// A prepaid card.
     PrepaidCardId = "crd_";
+    /// A threshold of what a workspace may cost before somebody is told.
+    SpendAlertId = "alr_";
     /// An event of the feed.
     EventId = "evt_";
     /// A message in an outbox.

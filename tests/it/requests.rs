@@ -366,12 +366,30 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(run, |m| m.usage_day = "2026-02-28".to_owned());
     repeat(system, seen, "/tandem.billing.v1.BillService/RunBilling", &run, &other).await?;
+    let alert = billing::SetSpendAlertRequest {
+        request_id: request_id("alert"),
+        workspace_id: deliver.usage[0].workspace_id.clone(),
+        item: BillingItem::Trigger.into(),
+        threshold: Some(cny(500)),
+        notify: vec!["ops@example.com".to_owned()],
+    };
+    let other = other!(alert, |m| m.notify.clear());
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.AlertService/SetSpendAlert", &alert, &other).await?;
+    let alert_id = billing::SetSpendAlertResponse::decode(answer)?.alert.unwrap_or_default().id;
+    let delete = billing::DeleteSpendAlertRequest {
+        request_id: request_id("alert"),
+        workspace_id: deliver.usage[0].workspace_id.clone(),
+        alert_id,
+    };
+    let other = other!(delete, |m| m.alert_id = "alr_00000000000000000000000000000000".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.AlertService/DeleteSpendAlert", &delete, &other).await?;
     let run = billing::RunJobRequest {
         request_id: request_id("job"),
         job: "bill_run".to_owned(),
         day: String::new(),
     };
-    let other = billing::RunJobRequest { job: "expiry".to_owned(), ..run.clone() };
+    let other = other!(run, |m| m.job = "expiry".to_owned());
     repeat(system, seen, "/tandem.billing.v1.JobService/RunJob", &run, &other).await?;
 
     let announce = billing::RecordMarketplaceEventsRequest {

@@ -175,7 +175,8 @@ fn chargeable(used: &Usage) -> bool {
     used.quantity != used.billed && used.item.pricing_model() != PricingModel::StatisticsOnly
 }
 
-fn rate(
+/// Rates what one quantity has beyond what stands on bills, as a line of a day's bill.
+pub fn rate(
     used: &Usage,
     day: UsageDay,
     zone: PriceZone,

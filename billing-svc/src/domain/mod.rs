@@ -3,6 +3,7 @@
 //! Nothing here is async, knows a database or gRPC, or reads the clock: time comes in as an argument.
 
 pub mod account;
+pub mod alert;
 pub mod bill;
 pub mod binding;
 pub mod card;

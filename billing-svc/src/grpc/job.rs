@@ -36,12 +36,8 @@ impl JobService for Service {
     ) -> Result<Response<pb::RunJobResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(
-            &caller,
-            "/tandem.billing.v1.JobService/RunJob",
-            &request.request_id,
-            &request,
-        )?;
+        let key =
+            RequestKey::new(&caller, "/tandem.billing.v1.JobService/RunJob", &request.request_id, &request)?;
         let job: Job = validate::parse("job", &request.job)?;
         let day: Option<UsageDay> = super::optional("day", &request.day)?;
         let now = self.0.clock.now();

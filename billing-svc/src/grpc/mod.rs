@@ -1,6 +1,7 @@
 //! The services, thin: check the call, run the operation, answer.
 
 pub mod account;
+pub mod alert;
 pub mod bill;
 pub mod binding;
 mod convert_bill;

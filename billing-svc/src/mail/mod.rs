@@ -125,6 +125,19 @@ pub enum Letter {
         /// When they are locked unless it goes on.
         deadline: Option<String>,
     },
+    /// A workspace costs more than somebody wants to hear of (`domain.md` 3.16).
+    SpendAlert {
+        /// The workspace's name.
+        workspace: String,
+        /// The item's name; empty for the workspace's total.
+        item: String,
+        /// The month or day.
+        period: String,
+        /// The threshold.
+        threshold: String,
+        /// What was spent so far.
+        spent: String,
+    },
     /// The customer changed a workspace's method.
     SettlementChanged {
         /// The workspace's name.

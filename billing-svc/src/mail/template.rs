@@ -88,6 +88,16 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
                 ("deadline", deadline_line(deadline.as_deref(), language)),
             ],
         ),
+        Letter::SpendAlert { workspace, item, period, threshold, spent } => (
+            template!("spend_alert", language),
+            vec![
+                ("workspace", line(workspace)),
+                ("what", watched(item, language)),
+                ("period", line(period)),
+                ("threshold", line(threshold)),
+                ("spent", line(spent)),
+            ],
+        ),
         Letter::SettlementChanged { workspace, old_method, method } => (
             template!("settlement_changed", language),
             vec![
@@ -96,6 +106,15 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
                 ("method", method_title(*method, language).to_owned()),
             ],
         ),
+    }
+}
+
+fn watched(item: &str, language: Language) -> String {
+    match (item, language) {
+        ("", Language::Zh) => "本月累计消费".to_owned(),
+        ("", Language::En) => "spending of the month to date".to_owned(),
+        (item, Language::Zh) => format!("{} 当日消费", line(item)),
+        (item, Language::En) => format!("spending on {} of the day", line(item)),
     }
 }
 

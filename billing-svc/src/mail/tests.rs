@@ -42,6 +42,13 @@ fn letters() -> Vec<Letter> {
             workspaces: names(),
             deadline: Some(text("2026-03-15")),
         },
+        Letter::SpendAlert {
+            workspace: text("shop"),
+            item: text("LOG_COUNT"),
+            period: text("2026-03-05"),
+            threshold: text("100.00 CNY"),
+            spent: text("100.50 CNY"),
+        },
         Letter::SettlementChanged {
             workspace: text("shop"),
             old_method: SettlementMethod::BillingCenter,
@@ -82,6 +89,7 @@ fn every_value_is_read_in_every_language() {
             vec!["shop"],
             vec![cloud, "1744500000000021", "shop", "2026-03-15"],
             vec![cloud, "1744500000000021", "shop", "2026-03-15"],
+            vec!["shop", "LOG_COUNT", "2026-03-05", "100.00 CNY", "100.50 CNY"],
             vec!["shop", cloud],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));

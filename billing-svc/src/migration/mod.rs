@@ -5,11 +5,16 @@
 //! BIGINT, quantities are hundredths in BIGINT. No sequences, no foreign keys across customers.
 
 mod m0001_initial;
+mod m0010_alerts;
 mod m0011_jobs;
 
 use sea_orm_migration::MigrationTrait;
 
 /// Every step, oldest first; the kit's own tables come before these.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m0001_initial::Migration), Box::new(m0011_jobs::Migration)]
+    vec![
+        Box::new(m0001_initial::Migration),
+        Box::new(m0010_alerts::Migration),
+        Box::new(m0011_jobs::Migration),
+    ]
 }

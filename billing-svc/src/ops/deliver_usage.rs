@@ -11,6 +11,7 @@ use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
 
+use crate::store::alert;
 use crate::store::usage::{self, Delivered};
 
 /// A quantity that was refused: its place in the delivery, and why.
@@ -38,5 +39,8 @@ pub async fn deliver_usage(tx: &Tx, usage: &[Delivered]) -> Result<Vec<Refused>,
         }
     }
     usage::take(tx, &taken).await?;
+    let changed: HashSet<_> = taken.iter().map(|(account, used)| (account, &used.workspace)).collect();
+    let changed: Vec<_> = changed.into_iter().map(|(account, w)| (account.clone(), w.clone())).collect();
+    alert::mark_due(tx, &changed).await?;
     Ok(refused)
 }

@@ -25,7 +25,9 @@ pub mod repay;
 pub mod replay_event;
 pub mod resolve_metering;
 pub mod run_billing;
+pub mod send_alerts;
 pub mod send_code;
+pub mod set_alert;
 pub mod set_any_settlement;
 pub mod settle_bills;
 pub mod sign_in;
@@ -37,6 +39,8 @@ pub mod verify_purchase;
 pub mod wallet_acts;
 pub mod wallet_lane;
 
+#[cfg(test)]
+mod alert_tests;
 #[cfg(test)]
 mod market_tests;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! operation's transaction. Duplicates are settled by unique keys, never by looking first.
 
 pub mod account;
+pub mod alert;
 pub mod bill;
 pub mod binding;
 pub mod failed_try;

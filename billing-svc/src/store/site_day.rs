@@ -67,12 +67,9 @@ pub async fn lock(tx: &Tx, site: &str, day: UsageDay) -> Result<Option<SiteDay>,
 /// The closed days that ended by `due` and are not billed to the end, oldest first.
 ///
 /// A day comes only after every earlier day of its site, so that adjustments find the bills they adjust.
-pub async fn open(
-    db: &impl ConnectionTrait,
-    due: Timestamp,
-    limit: i64,
-) -> Result<Vec<SiteDay>, StoreError> {
-    let text = "SELECT * FROM site_day WHERE billed_at IS NULL AND ends_at <= ? ORDER BY usage_day, site LIMIT ?";
+pub async fn open(db: &impl ConnectionTrait, due: Timestamp, limit: i64) -> Result<Vec<SiteDay>, StoreError> {
+    let text =
+        "SELECT * FROM site_day WHERE billed_at IS NULL AND ends_at <= ? ORDER BY usage_day, site LIMIT ?";
     read::all(db, text, [micros(due), limit.into()]).await?.iter().map(site_day).collect()
 }
 

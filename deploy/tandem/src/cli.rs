@@ -124,6 +124,8 @@ pub enum Command {
     Usage(commands::usage::Args),
     /// Bills: make, list, show, prove
     Bill(commands::bill::Args),
+    /// Thresholds of what a workspace may cost: set, list, delete
+    Alert(commands::alert::Args),
     /// What Billing does by the calendar: list, run at once
     Job(commands::job::Args),
     /// The ledger: list entries, prove it

@@ -17,7 +17,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{expire_lots, expire_pending, stand};
+use super::{expire_lots, expire_pending, send_alerts, stand};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -116,6 +116,7 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
             Ok(overdue + locked)
         }
         Job::Reminders => stand::warn_soon(ctx).await,
+        Job::Alerts => send_alerts::run(ctx, due).await,
         Job::Expiry => expire_lots::run(ctx, due).await,
         Job::PendingPurchases => expire_pending::run(ctx, due).await,
         Job::Reconcile => reconcile_due::step(ctx, due).await,
@@ -158,7 +159,11 @@ mod tests {
             close(&bench, &["2026-02-28"]).await;
             let (first, second) = (Schedule::default(), Schedule::default());
             assert_eq!(first.turn(&bench.ctx, Job::Standing).await, Ok(0));
-            assert_eq!(second.turn(&bench.ctx, Job::BillRun).await, Ok(0), "the other one holds the schedule");
+            assert_eq!(
+                second.turn(&bench.ctx, Job::BillRun).await,
+                Ok(0),
+                "the other one holds the schedule"
+            );
             // The first one is silent for longer than its lease.
             bench.pass(SignedDuration::from_secs(11));
             assert_eq!(second.turn(&bench.ctx, Job::BillRun).await, Ok(1));

@@ -6,12 +6,12 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::job::Job;
-use crate::ops::jobs;
 use crate::config::VendorRules;
 use crate::domain::binding::EndPolicy;
+use crate::domain::job::Job;
 use crate::domain::subscription::{Applied, EventKind, Subscription, apply};
 use crate::ops::apply_event;
+use crate::ops::jobs;
 use crate::store::{marketplace_event, subscription};
 use crate::worker;
 use tandem_proto::item::BillingItem::Trigger;
@@ -336,7 +336,11 @@ async fn a_lost_release_is_found_by_comparing() {
         assert_eq!(market.subscription_state().await, "active", "silence changes nothing");
         market.gateway.fail(None);
         market.gateway.knows(INSTANCE, BUYER, PurchaseState::Ended);
-        assert_eq!(jobs::run(&market.ctx, Job::Reconcile, market.ctx.clock.now()).await.unwrap(), 0, "compared a moment ago");
+        assert_eq!(
+            jobs::run(&market.ctx, Job::Reconcile, market.ctx.clock.now()).await.unwrap(),
+            0,
+            "compared a moment ago"
+        );
         market.pass(SignedDuration::from_hours(1));
         assert_eq!(jobs::run(&market.ctx, Job::Reconcile, market.ctx.clock.now()).await.unwrap(), 1);
         assert_eq!(market.subscription_state().await, "cancelled");

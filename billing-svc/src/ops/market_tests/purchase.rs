@@ -118,7 +118,9 @@ async fn five_failures_within_an_hour_are_enough() {
         assert_eq!(refusal(market.verify(BUYER, INSTANCE).await), Reason::VendorUnavailable);
         market.gateway.fail(None);
         assert!(market.verify(BUYER, INSTANCE).await.is_ok());
-        crate::ops::jobs::run(&market.ctx, crate::domain::job::Job::Tidy, market.ctx.clock.now()).await.unwrap();
+        crate::ops::jobs::run(&market.ctx, crate::domain::job::Job::Tidy, market.ctx.clock.now())
+            .await
+            .unwrap();
         assert_eq!(market.count("failed_try").await, 0, "what no longer counts is forgotten");
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tandem_proto::billing::v1 as billing;
 use tandem_proto::billing::v1::account_service_client::AccountServiceClient as BillingAccounts;
+use tandem_proto::billing::v1::alert_service_client::AlertServiceClient;
 use tandem_proto::billing::v1::bill_service_client::BillServiceClient;
 use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
 use tandem_proto::billing::v1::job_service_client::JobServiceClient;
@@ -82,6 +83,8 @@ clients! {
     bills: billing => BillServiceClient;
     /// Balances and the ledger.
     wallet: billing => WalletServiceClient;
+    /// Spend alerts.
+    alerts: billing => AlertServiceClient;
     /// What Billing does by the calendar.
     jobs: billing => JobServiceClient;
     /// Usage in Billing.

@@ -54,7 +54,11 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             if global.json {
                 return output.value(&json!({ "job": job, "done": done }));
             }
-            output.say(&if done == 0 { format!("{job}: nothing was due") } else { format!("{job}: {done} done") })
+            output.say(&if done == 0 {
+                format!("{job}: nothing was due")
+            } else {
+                format!("{job}: {done} done")
+            })
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, its help, what it does.
 
 pub mod account;
+pub mod alert;
 pub mod bill;
 pub mod callback;
 pub mod check_config;
@@ -55,6 +56,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::CheckConfig(args) => check_config::run(global, args),
         Command::Usage(args) => usage::run(global, args).await,
         Command::Bill(args) => bill::run(global, args).await,
+        Command::Alert(args) => alert::run(global, args).await,
         Command::Job(args) => job::run(global, args).await,
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
