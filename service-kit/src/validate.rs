@@ -37,6 +37,13 @@ pub fn text<'a>(field: &str, value: &'a str, max_chars: usize) -> Result<&'a str
     Ok(value)
 }
 
+/// Checks a text that may be left out, such as a filter's, and that is only compared: its length does not matter.
+///
+/// A NUL is refused, as [`required`] does.
+pub fn maybe<'a>(field: &str, value: &'a str) -> Result<&'a str, Fault> {
+    if value.trim().is_empty() { Ok("") } else { required(field, value) }
+}
+
 /// Checks a `request_id`: 1–255 printable ASCII characters (`reliability.md` 2.1).
 pub fn request_id(value: &str) -> Result<&str, Fault> {
     let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');

@@ -21,13 +21,13 @@ pub struct Service(pub Arc<Context>);
 
 #[tonic::async_trait]
 impl JobService for Service {
-    async fn list_jobs(
+    async fn get_jobs(
         &self,
-        _request: Request<pb::ListJobsRequest>,
-    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        _request: Request<pb::GetJobsRequest>,
+    ) -> Result<Response<pb::GetJobsResponse>, Status> {
         let states = job::all(&self.0.db.read).await?;
         let message = |job: &Job| message(*job, states.iter().find(|state| state.job == *job));
-        Ok(Response::new(pb::ListJobsResponse { jobs: Job::ALL.iter().map(message).collect() }))
+        Ok(Response::new(pb::GetJobsResponse { jobs: Job::ALL.iter().map(message).collect() }))
     }
 
     async fn run_job(

@@ -189,8 +189,8 @@ impl MarketplaceService for Service {
         let request = request.into_inner();
         let state = convert::wished_event_state(request.state)?;
         let page = super::page(request.page_size, &request.page_token, 1)?;
-        let rows =
-            marketplace_event::list(&self.0.db.read, state, &request.vendor_instance_id, &page).await?;
+        let instance = validate::maybe("vendor_instance_id", &request.vendor_instance_id)?;
+        let rows = marketplace_event::list(&self.0.db.read, state, instance, &page).await?;
         let (rows, next_page_token) = page.cut(rows, |e| vec![e.id.as_str().to_owned()]);
         let events = rows.iter().map(convert::event).collect();
         Ok(Response::new(pb::ListMarketplaceEventsResponse { events, next_page_token }))

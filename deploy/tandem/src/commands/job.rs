@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use tandem_proto::billing::v1::{Job, ListJobsRequest, RunJobRequest};
+use tandem_proto::billing::v1::{GetJobsRequest, Job, RunJobRequest};
 
 use crate::cli::{Global, Once};
 use crate::failure::{Failure, Result};
@@ -43,7 +43,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     let (clients, output) = (global.clients()?, global.output());
     match args.act {
         Act::List => {
-            let jobs = clients.jobs().list_jobs(ListJobsRequest {}).await?.into_inner().jobs;
+            let jobs = clients.jobs().get_jobs(GetJobsRequest {}).await?.into_inner().jobs;
             output.table(&table(&jobs))
         }
         Act::Run { job, day, once } => {
