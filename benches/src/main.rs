@@ -7,6 +7,7 @@
 mod bill_run;
 mod bill_seed;
 mod console;
+mod hot_account;
 mod ingest;
 mod points;
 mod postgres;
@@ -37,7 +38,7 @@ struct Cli {
     /// Small sizes and few rounds: for trying the bench itself, not for quoting
     #[arg(long)]
     quick: bool,
-    /// Only these: ingest, singles, bill-run, up; repeat or separate by commas
+    /// Only these: ingest, singles, bill-run, hot-account, up; repeat or separate by commas
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
     /// A release build of `tandem` to measure, instead of building one
@@ -54,17 +55,25 @@ enum Part {
     Ingest,
     Singles,
     BillRun,
+    HotAccount,
     Up,
 }
 
-const PARTS: [(&str, Part); 4] =
-    [("ingest", Part::Ingest), ("singles", Part::Singles), ("bill-run", Part::BillRun), ("up", Part::Up)];
+const PARTS: [(&str, Part); 5] = [
+    ("ingest", Part::Ingest),
+    ("singles", Part::Singles),
+    ("bill-run", Part::BillRun),
+    ("hot-account", Part::HotAccount),
+    ("up", Part::Up),
+];
 
 impl FromStr for Part {
     type Err = String;
     fn from_str(text: &str) -> Result<Part, String> {
         let found = PARTS.iter().find(|(name, _)| *name == text);
-        found.map(|(_, part)| *part).ok_or_else(|| "one of ingest, singles, bill-run, up".to_owned())
+        found
+            .map(|(_, part)| *part)
+            .ok_or_else(|| "one of ingest, singles, bill-run, hot-account, up".to_owned())
     }
 }
 
@@ -77,6 +86,8 @@ pub(crate) struct Sizes {
     batches: usize,
     /// How long each side of single calls runs in a round.
     singles_secs: u32,
+    /// How long each side of the busy account runs in a round.
+    hot_secs: u32,
     /// Workspaces of the smaller bill run; the greater one has ten times as many.
     workspaces: u32,
     /// How often each bill run is made.
@@ -91,6 +102,7 @@ const FULL: Sizes = Sizes {
     rounds: 15,
     batches: 40,
     singles_secs: 4,
+    hot_secs: 2,
     workspaces: 10_000,
     bill_runs: 2,
     starts: 7,
@@ -100,6 +112,7 @@ const QUICK: Sizes = Sizes {
     rounds: 5,
     batches: 10,
     singles_secs: 2,
+    hot_secs: 1,
     workspaces: 1_000,
     bill_runs: 1,
     starts: 3,
@@ -152,6 +165,7 @@ async fn measure_all(cli: &Cli) -> anyhow::Result<bool> {
         let done = match part {
             Part::Ingest => ingest::run(&server, sizes).await,
             Part::Singles => singles::run(&server, sizes).await,
+            Part::HotAccount => hot_account::run(&server, sizes).await,
             Part::BillRun => bill_run::run(&server, sizes).await,
             Part::Up => match &tandem {
                 Ok(tandem) => tandem_up::run(tandem, sizes).await,

@@ -168,7 +168,7 @@ async fn pgbench(
     rate_of(&text).with_context(|| format!("pgbench told no rate: {text}"))
 }
 
-fn rate_of(output: &str) -> Option<f64> {
+pub(crate) fn rate_of(output: &str) -> Option<f64> {
     let rest = output.lines().find_map(|line| line.strip_prefix("tps = "))?;
     rest.split_whitespace().next()?.parse().ok()
 }

@@ -42,6 +42,8 @@ pub mod wallet_lane;
 #[cfg(test)]
 mod alert_tests;
 #[cfg(test)]
+mod calendar_tests;
+#[cfg(test)]
 mod market_tests;
 #[cfg(test)]
 mod tests;
