@@ -35,7 +35,7 @@ pub(crate) const LOTS_EACH: u32 = 5;
 const ITEMS: [(BillingItem, i32); 12] = [
     (BillingItem::TimeSeries, 14),
     (BillingItem::LogCount, 14),
-    (BillingItem::LogIngest, 14),
+    (BillingItem::Pipeline, 0),
     (BillingItem::DataForwardExternal, 0),
     (BillingItem::DataForwardInternal, 0),
     (BillingItem::NetworkHost, 0),

@@ -70,7 +70,7 @@ impl App {
         let db = Database::connect(&config.database).await.context("cannot open Billing's database")?;
         migrate(&db).await?;
         let list = store::price::shipped()?;
-        store::price::store(&db, &list, clock.now()).await.context("cannot store the shipped price list")?;
+        store::price::install(&db, &list, clock.now()).await.context("cannot store the shipped price list")?;
         let signer =
             config.identity.signer()?.context("identity.key is missing: Billing has to call the gateway")?;
         let timeout = Duration::from_secs(u64::from(config.gateway.timeout_secs));

@@ -84,4 +84,10 @@ impl LineAmount {
     pub fn to_message(self) -> pb::LineAmount {
         pb::LineAmount { currency_code: self.currency.code().to_owned(), micros: self.micros }
     }
+
+    /// Reads a message; `None` when its currency is none of ours.
+    pub fn from_message(message: &pb::LineAmount) -> Option<LineAmount> {
+        let currency: Currency = message.currency_code.parse().ok()?;
+        Some(LineAmount { micros: message.micros, currency })
+    }
 }

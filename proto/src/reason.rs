@@ -194,6 +194,12 @@ reasons! {
     VoucherCodeExpired = "VOUCHER_CODE_EXPIRED", FailedPrecondition, Never;
     /// No price list has a price for an item in use; the details name it.
     PriceMissing = "PRICE_MISSING", FailedPrecondition, Never;
+    /// A price list of this version exists already; published lists never change, choose another version.
+    PriceListExists = "PRICE_LIST_EXISTS", AlreadyExists, Never;
+    /// The effective day or a later one has bills already; choose a later day.
+    PriceDayBilled = "PRICE_DAY_BILLED", FailedPrecondition, Never;
+    /// Something in the account's currency is still open; the details name it.
+    CurrencyInUse = "CURRENCY_IN_USE", FailedPrecondition, Never;
     /// The usage day has not ended yet in the site's time zone.
     DayNotOver = "DAY_NOT_OVER", FailedPrecondition, Never;
 }

@@ -91,6 +91,14 @@ impl Market {
             BillingRegion::International => Market::International,
         }
     }
+
+    /// The currency its purchases are charged in: one unit of their dimension is one minor unit of it.
+    pub fn currency(self) -> Currency {
+        match self {
+            Market::China => Currency::Cny,
+            Market::International => Currency::Usd,
+        }
+    }
 }
 
 names! {

@@ -10,6 +10,7 @@ mod documented_day;
 mod kills;
 mod outages;
 mod paging;
+mod price_lists;
 mod prices;
 mod refusals;
 mod requests;

@@ -1,13 +1,13 @@
 //! All four price columns, and days of 23, 24 and 25 hours (D23, I-12).
 
 use anyhow::ensure;
-use tandem_proto::billing::v1::BillLineKind;
+use tandem_proto::billing::v1::{BillLineKind, SetCurrencyRequest};
 use tandem_proto::common::v1::BillingItem;
 use tandem_proto::console::v1::UsagePoint;
 use tandem_tests::customer::Paid;
 use tandem_tests::day::{amounts, day, hours, payable, point};
 use tandem_tests::engine::Engine;
-use tandem_tests::system::{Setup, System};
+use tandem_tests::system::{Setup, System, request_id};
 
 use crate::on_both_engines;
 
@@ -28,11 +28,16 @@ fn usage(workspace: &str, hour: jiff::Timestamp) -> Vec<UsagePoint> {
     ]
 }
 
-/// Moves an account to the other currency, as an operator's act of a later release will: no RPC reaches two of the four
-/// columns before.
+/// Moves an account to a currency, as an operator does.
 async fn settle_in(system: &System, account: &str, currency: &str) -> anyhow::Result<()> {
-    let sql = format!("UPDATE billing_account SET currency = '{currency}' WHERE id = '{account}'");
-    system.billing_rows().await?.change(&sql).await
+    let request = SetCurrencyRequest {
+        request_id: request_id("currency"),
+        billing_account_id: account.to_owned(),
+        currency_code: currency.to_owned(),
+    };
+    let changed = system.operator()?.billing_accounts().set_currency(request).await?.into_inner();
+    ensure!(changed.account.is_some_and(|account| account.currency_code == currency), "{account}");
+    Ok(())
 }
 
 async fn all_four_price_columns(engine: Engine) -> anyhow::Result<()> {

@@ -258,6 +258,40 @@ async fn credit(system: &System, seen: &mut Vec<&'static str>, account: &str) ->
     Ok(())
 }
 
+/// Price lists, log modes and currencies.
+async fn prices(
+    system: &System,
+    seen: &mut Vec<&'static str>,
+    account: &str,
+    workspace: &str,
+) -> anyhow::Result<()> {
+    let current = billing::GetPriceListRequest::default();
+    let list = system.operator()?.prices().get_price_list(current).await?.into_inner().price_list;
+    let publish = billing::PublishPriceListRequest {
+        request_id: request_id("publish"),
+        version: "repeated".to_owned(),
+        effective_day: "2026-05-01".to_owned(),
+        prices: list.context("price_list")?.prices,
+    };
+    let other = other!(publish, |m| m.effective_day = "2026-05-02".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.PriceService/PublishPriceList", &publish, &other).await?;
+    let mode = billing::SetLogModeRequest {
+        request_id: request_id("mode"),
+        workspace_id: workspace.to_owned(),
+        log_mode: billing::LogMode::Ingest.into(),
+    };
+    let other = other!(mode, |m| m.log_mode = billing::LogMode::Count.into());
+    repeat(system, seen, "/tandem.billing.v1.PriceService/SetLogMode", &mode, &other).await?;
+    let currency = billing::SetCurrencyRequest {
+        request_id: request_id("currency"),
+        billing_account_id: account.to_owned(),
+        currency_code: "USD".to_owned(),
+    };
+    let other = other!(currency, |m| m.currency_code = "CNY".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.AccountService/SetCurrency", &currency, &other).await?;
+    Ok(())
+}
+
 async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyhow::Result<()> {
     let new_account = |name: &str| billing::NewAccount {
         username: name.to_owned(),
@@ -337,6 +371,12 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     let other = other!(bind, |m| m.payer =
         Some(billing::bind_workspace_request::Payer::NewAccount(new_account("other"))));
     repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+    let create = billing::CreateAccountRequest {
+        request_id: request_id("create"),
+        account: Some(new_account("dollars")),
+    };
+    let answer = system.operator()?.billing_accounts().create_account(create).await?.into_inner();
+    prices(system, seen, &answer.account.context("account")?.id, &profile.workspace_id).await?;
 
     let deliver = billing::DeliverUsageRequest {
         request_id: request_id("deliver"),

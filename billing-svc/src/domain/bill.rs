@@ -95,7 +95,7 @@ pub struct Line {
 pub struct Draft {
     /// Its lines; their amounts add up to the payable.
     pub lines: Vec<Line>,
-    /// What has to be paid; above zero.
+    /// What has to be paid; above zero on a bill.
     pub payable: Money,
     /// How many minor units of it are for restricted items (D31): the half-up sum of their lines, at most all.
     pub restricted: i64,
@@ -128,6 +128,18 @@ pub fn draft(
     usage: &[Usage],
     lists: &[PriceList],
 ) -> Result<Option<Draft>, RatingError> {
+    let rated = quote(day, zone, currency, usage, lists)?;
+    Ok((rated.payable.minor > 0).then_some(rated))
+}
+
+/// Rates usage as [`draft`] does, also when there is nothing to pay: then the payable is zero or below.
+pub fn quote(
+    day: UsageDay,
+    zone: PriceZone,
+    currency: Currency,
+    usage: &[Usage],
+    lists: &[PriceList],
+) -> Result<Draft, RatingError> {
     let mut open: Vec<&Usage> = usage.iter().filter(|u| chargeable(u)).collect();
     // The bill's own day first, then adjustments by day; inside a day in the order of the item list.
     open.sort_by(|a, b| {
@@ -151,10 +163,7 @@ pub fn draft(
         lines.push(line);
     }
     let (total, rounding) = payable(sum);
-    if total.minor <= 0 {
-        return Ok(None);
-    }
-    let restricted = payable(restricted).0.minor.clamp(0, total.minor);
+    let restricted = payable(restricted).0.minor.clamp(0, total.minor.max(0));
     if rounding.micros != 0 {
         lines.push(Line {
             kind: LineKind::Rounding,
@@ -168,7 +177,7 @@ pub fn draft(
             price_list_version: own.version.clone(),
         });
     }
-    Ok(Some(Draft { lines, payable: total, restricted, price_list_version: own.version.clone() }))
+    Ok(Draft { lines, payable: total, restricted, price_list_version: own.version.clone() })
 }
 
 fn chargeable(used: &Usage) -> bool {
@@ -225,6 +234,7 @@ mod tests {
         PriceList {
             version: "v1".into(),
             effective_day: day("2020-01-01"),
+            published_at: jiff::Timestamp::UNIX_EPOCH,
             prices: prices.iter().map(price).collect(),
         }
     }
@@ -290,6 +300,35 @@ mod tests {
             used("2026-03-02", BillingItem::Trigger, 0, 10_000, 0),
         ];
         assert_eq!(draft(day("2026-03-02"), PriceZone::Cn, Currency::Cny, &usage, &[documented()]), Ok(None));
+    }
+
+    /// D35: each day keeps the list that was in force on it, on one bill.
+    #[test]
+    fn an_adjustment_costs_what_its_own_days_list_says() {
+        let later = PriceList {
+            version: "v2".into(),
+            effective_day: day("2026-03-02"),
+            ..list(&[(BillingItem::Trigger, 0, "5")])
+        };
+        let lists = [later, documented()];
+        let usage = [
+            used("2026-03-01", BillingItem::Trigger, 0, 50_000, 20_000),
+            used("2026-03-02", BillingItem::Trigger, 0, 10_000, 0),
+        ];
+        let bill = draft(day("2026-03-02"), PriceZone::Cn, Currency::Cny, &usage, &lists).unwrap().unwrap();
+        let lines: Vec<_> =
+            bill.lines.iter().map(|l| (l.amount.to_string(), l.price_list_version.as_str())).collect();
+        assert_eq!(lines, [("5.00 CNY".to_owned(), "v2"), ("3.00 CNY".to_owned(), "v1")]);
+        assert_eq!(bill.price_list_version, "v2");
+    }
+
+    #[test]
+    fn a_quote_says_what_a_bill_would_also_when_it_is_nothing() {
+        let usage = [used("2026-03-01", BillingItem::Trigger, 0, 10, 0)];
+        let quoted = quote(day("2026-03-01"), PriceZone::Cn, Currency::Cny, &usage, &[documented()]).unwrap();
+        assert_eq!((quoted.payable.minor, quoted.lines.len()), (0, 2));
+        assert_eq!(quoted.lines[1].kind, LineKind::Rounding);
+        assert_eq!(draft(day("2026-03-01"), PriceZone::Cn, Currency::Cny, &usage, &[documented()]), Ok(None));
     }
 
     #[test]

@@ -19,12 +19,13 @@ use super::named;
 use crate::context::Context;
 use crate::domain::account::{AccountStanding, BillingAccount, Company};
 use crate::ops::create_account::{self, FirstPassword, NewAccount, Wish};
-use crate::ops::{send_code, set_any_settlement, sign_in};
+use crate::ops::{send_code, set_any_settlement, set_currency, sign_in};
 use crate::store::account;
 
 const CREATE: &str = "/tandem.billing.v1.AccountService/CreateAccount";
 const SEND_CODE: &str = "/tandem.billing.v1.AccountService/SendVerificationCode";
 const SET_ANY: &str = "/tandem.billing.v1.AccountService/SetAnySettlement";
+const SET_CURRENCY: &str = "/tandem.billing.v1.AccountService/SetCurrency";
 
 /// Serves accounts.
 pub struct Service(pub Arc<Context>);
@@ -127,6 +128,28 @@ impl AccountService for Service {
         let response = pb::SetAnySettlementResponse { account: Some(message(&changed)) };
         let response = pending.finish(response, now).await?;
         tracing::info!(account.id = %id, allowed = request.allowed, caller = caller.name, "set any-settlement");
+        Ok(Response::new(response))
+    }
+
+    async fn set_currency(
+        &self,
+        request: Request<pb::SetCurrencyRequest>,
+    ) -> Result<Response<pb::SetCurrencyResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let key = RequestKey::new(&caller, SET_CURRENCY, &request.request_id, &request)?;
+        let id = validate::parse("billing_account_id", &request.billing_account_id)?;
+        let currency = validate::parse("currency_code", &request.currency_code)?;
+        let now = self.0.clock.now();
+        let pending = match request_log::open(&self.0.db, key).await? {
+            Open::Answered(answer) => return Ok(Response::new(answer)),
+            Open::Fresh(pending) => pending,
+        };
+        let changed = set_currency::run(&pending.tx, &id, currency, now).await?;
+        let account = Some(message(&changed.account));
+        let response = pb::SetCurrencyResponse { account, first_day: changed.first_day.to_string() };
+        let response = pending.finish(response, now).await?;
+        tracing::info!(account.id = %id, currency = %currency, caller = caller.name, "set the currency of {id}");
         Ok(Response::new(response))
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn bill(b: &Bill, payments: &[Payment], lines: &[Line]) -> pb::DailyB
     }
 }
 
-fn line(number: i32, l: &Line) -> pb::BillLine {
+/// A line at a place, from 1.
+pub(super) fn line(number: i32, l: &Line) -> pb::BillLine {
     pb::BillLine {
         number,
         kind: match l.kind {

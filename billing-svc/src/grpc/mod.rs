@@ -6,6 +6,7 @@ pub mod bill;
 pub mod binding;
 mod convert_bill;
 mod convert_marketplace;
+mod convert_price;
 mod convert_wallet;
 pub mod event;
 pub mod job;

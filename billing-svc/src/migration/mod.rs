@@ -5,6 +5,7 @@
 //! BIGINT, quantities are hundredths in BIGINT. No sequences, no foreign keys across customers.
 
 mod m0001_initial;
+mod m0003_prices;
 mod m0010_alerts;
 mod m0011_jobs;
 
@@ -14,6 +15,7 @@ use sea_orm_migration::MigrationTrait;
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![
         Box::new(m0001_initial::Migration),
+        Box::new(m0003_prices::Migration),
         Box::new(m0010_alerts::Migration),
         Box::new(m0011_jobs::Migration),
     ]

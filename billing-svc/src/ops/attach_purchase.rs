@@ -42,8 +42,8 @@ pub struct Attached {
 
 /// Checks the purchase again under its lock and makes it the account's. The account must be locked.
 ///
-/// Fails as `MarketplaceService.VerifyPurchase` does, with `TICKET_INVALID`, and with `REGION_MISMATCH` when the market
-/// is not the account's Billing Center's.
+/// Fails as `MarketplaceService.VerifyPurchase` does, with `TICKET_INVALID`, with `REGION_MISMATCH` when the market is
+/// not the account's Billing Center's, and with `CURRENCY_MISMATCH` when the account's currency is not the market's.
 pub async fn run(
     tx: &Tx,
     account: &BillingAccount,
@@ -55,6 +55,10 @@ pub async fn run(
     usable_by(&purchase, &number, Some(&account.id))?;
     if purchase.market != Market::of(account.region) {
         return Err(Fault::new(Reason::RegionMismatch));
+    }
+    // The market counts in its own currency's minor units, and nothing is converted (D25).
+    if purchase.market.currency() != account.currency {
+        return Err(Fault::new(Reason::CurrencyMismatch).with("currency", purchase.market.currency().code()));
     }
     let cloud_account = cloud_account(tx, account, vendor, &number, now).await?;
     let mut attached = purchase;

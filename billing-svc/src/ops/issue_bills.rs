@@ -26,7 +26,7 @@ use crate::domain::standing;
 use crate::domain::subscription::Subscription;
 use crate::domain::wallet::{BILLING_CENTER, CLOUD, Due, Part, Purchase, Wallet};
 use crate::mail::{self, IssuedBill, Letter};
-use crate::ops::stand;
+use crate::ops::{log_modes, stand};
 use crate::store::account;
 use crate::store::bill::{self, Bill, Payment};
 use crate::store::feed::{self, NewEvent};
@@ -77,7 +77,7 @@ pub(super) async fn issue(
     works: Vec<Work>,
     payers: &[BillingAccount],
 ) -> Result<usize, Fault> {
-    let lists = price::all(tx).await?;
+    let lists = price::all_for_bills(tx).await?;
     let mut drafted = draft_all(works, payers, &lists);
     if drafted.is_empty() {
         return Ok(0);
@@ -129,6 +129,8 @@ pub async fn issue_final(
     // Zones differ by at most a day from UTC; each workspace's own day is cut below.
     let latest = UsageDay::of(now, &jiff::tz::TimeZone::UTC).next();
     let mut unbilled = usage::unbilled(tx, &places, latest).await?;
+    // Not set aside yet: a day that has not begun may still change its log mode.
+    log_modes::split(tx, &mut unbilled).await?;
     let Some(oldest) = unbilled.values().flatten().map(|used| used.day).min() else { return Ok(()) };
     let billed = bill::billed_days(tx, &places, oldest).await?;
     let mut works = Vec::new();
@@ -160,7 +162,7 @@ pub async fn issue_final(
     let payers = account::find_all(tx, &ids).await?;
     let run = Run { kind: BillKind::Final, until: now, now };
     // Only what a cloud still takes: the rest waits for the day's own bill.
-    let lists = price::all(tx).await?;
+    let lists = price::all_for_bills(tx).await?;
     let probe = draft_all(works, &payers, &lists);
     if probe.is_empty() || choose_windows(tx, ctx, run, &probe).await?.is_empty() {
         return Ok(());

@@ -15,10 +15,13 @@ pub mod expire_pending;
 pub mod issue_bills;
 pub mod issue_voucher_codes;
 pub mod jobs;
+mod log_modes;
 mod notice;
 pub mod open_landing;
 pub mod prove_bills;
 pub mod prove_ledger;
+pub mod publish_price_list;
+pub mod quote_price;
 pub mod reconcile;
 pub mod record_events;
 pub mod repay;
@@ -29,6 +32,8 @@ pub mod send_alerts;
 pub mod send_code;
 pub mod set_alert;
 pub mod set_any_settlement;
+pub mod set_currency;
+pub mod set_log_mode;
 pub mod settle_bills;
 pub mod sign_in;
 pub mod stand;
@@ -45,6 +50,8 @@ mod alert_tests;
 mod calendar_tests;
 #[cfg(test)]
 mod market_tests;
+#[cfg(test)]
+mod price_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 
 use sea_orm::ConnectionTrait;
-use tandem_proto::ids::{BillId, BillingAccountId};
+use tandem_proto::day::UsageDay;
+use tandem_proto::ids::{BillId, BillingAccountId, WorkspaceId};
+use tandem_proto::item::BillingItem;
 use tandem_proto::money::{LineAmount, Money, payable};
 use tandem_proto::page::Page;
 use tandem_service_kit::db::{Database, Kind, Rows, StoreError};
 use tandem_service_kit::fault::Fault;
 
 use crate::domain::bill::{Line, LineKind};
-use crate::domain::price::{PriceKey, PriceList};
+use crate::domain::log_mode::LogModes;
+use crate::domain::price::{PriceKey, PriceList, in_force};
 use crate::store::bill::{self, Bill, Payment};
-use crate::store::price;
 use crate::store::read::{self, Row};
+use crate::store::{log_mode, price};
 
 /// A difference between a bill and its recomputation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +61,20 @@ pub async fn prove_bills(
     let lines = bill::lines(&db, &bills).await?;
     let payments = bill::payments(&db, &bills).await?;
     let usage = usage_against_lines(&db, &bills).await?;
+    let altered = price::altered(&db, &lists).await?;
+    let modes = log_mode::of(&db, bills.iter().map(|b| &b.workspace)).await?;
+    let aside = set_aside_against_modes(&db, &bills, &modes).await?;
+    let by_count = LogModes::default();
     let mut differences = Vec::new();
     for b in &bills {
         let lines = lines.get(&b.id).map(Vec::as_slice).unwrap_or_default();
         let payments = payments.get(&b.id).map(Vec::as_slice).unwrap_or_default();
         prove(b, lines, payments, &lists, &mut differences);
+        let modes = modes.get(&b.workspace).unwrap_or(&by_count);
+        prove_choices(b, lines, &lists, &altered, modes, &mut differences);
     }
     differences.extend(usage);
+    differences.extend(aside);
     Ok(Proof { proved: bills.len(), differences, next_page_token })
 }
 
@@ -123,6 +133,84 @@ fn prove(
     differ("paid".into(), b.paid.to_string(), paid.to_string());
     let roundings = lines.iter().filter(|l| l.kind == LineKind::Rounding).count();
     differ("rounding lines".into(), roundings.min(1).to_string(), roundings.to_string());
+}
+
+/// Proves what a bill was made by: each day's list was the one in force and is as it was published, and each day's log
+/// mode charges what stands there.
+fn prove_choices(
+    b: &Bill,
+    lines: &[Line],
+    lists: &[PriceList],
+    altered: &[String],
+    modes: &LogModes,
+    differences: &mut Vec<Difference>,
+) {
+    let mut differ = |what: String, stored: &str, recomputed: &str| {
+        if stored != recomputed {
+            let (stored, recomputed) = (stored.to_owned(), recomputed.to_owned());
+            differences.push(Difference { bill: b.id.clone(), what, stored, recomputed });
+        }
+    };
+    let version = |day| in_force(lists, day).map_or("none", |list| list.version.as_str());
+    differ("price list".into(), &b.price_list_version, version(b.day));
+    if altered.contains(&b.price_list_version) {
+        differ(format!("price list {}", b.price_list_version), "altered", "as published");
+    }
+    for line in lines {
+        let Some(item) = line.item else { continue };
+        let day = line.adjusted_day.unwrap_or(b.day);
+        let what = format!("line {item}/{}", line.retention_days);
+        differ(format!("{what} price list"), &line.price_list_version, version(day));
+        if line.price_list_version != b.price_list_version && altered.contains(&line.price_list_version) {
+            differ(format!("price list {}", line.price_list_version), "altered", "as published");
+        }
+        let mode = modes.at(day);
+        if !mode.charges(item) {
+            differ(format!("{what} log mode"), item.name(), mode.item().name());
+        }
+    }
+}
+
+/// Usage that was set aside on the bills' days: only what the day's log mode leaves uncharged, and none of it billed.
+async fn set_aside_against_modes(
+    db: &impl ConnectionTrait,
+    bills: &[Bill],
+    modes: &HashMap<WorkspaceId, LogModes>,
+) -> Result<Vec<Difference>, StoreError> {
+    let mut rows = Rows::new(&[
+        ("billing_account_id", Kind::Text),
+        ("workspace_id", Kind::Text),
+        ("usage_day", Kind::Int),
+        ("bill_id", Kind::Text),
+    ]);
+    for b in bills {
+        rows.push([
+            b.billing_account.as_str().into(),
+            b.workspace.as_str().into(),
+            i64::from(b.day.number()).into(),
+            b.id.as_str().into(),
+        ]);
+    }
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT r.bill_id, u.workspace_id, u.usage_day, u.item, u.retention_days, u.billed FROM {} \
+         JOIN usage_day u ON u.billing_account_id = r.billing_account_id \
+         AND u.workspace_id = r.workspace_id AND u.usage_day = r.usage_day WHERE u.set_aside",
+        rel.sql
+    );
+    let by_count = LogModes::default();
+    let mut differences = Vec::new();
+    for row in read::all(db, &text, rel.values).await? {
+        let row = Row(&row, "usage_day");
+        let (item, day): (BillingItem, UsageDay) = (row.parse("item")?, row.day("usage_day")?);
+        let mode = modes.get(&row.parse("workspace_id")?).unwrap_or(&by_count).at(day);
+        if mode.charges(item) || row.int("billed")? != 0 {
+            let what = format!("usage {item}/{} log mode", row.small("retention_days")?);
+            let (stored, recomputed) = ("set aside".to_owned(), mode.item().name().to_owned());
+            differences.push(Difference { bill: row.parse("bill_id")?, what, stored, recomputed });
+        }
+    }
+    Ok(differences)
 }
 
 /// What workspaces used against what all their bills say of it: the quantities of a key's lines over all bills must be

@@ -81,10 +81,10 @@ pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> 
     let text = format!(
         "SELECT e.billing_account_id, e.account AS name, e.balance AS stored, CAST(-COALESCE((\
             SELECT SUM(b.payable - b.paid) FROM daily_bill b WHERE b.billing_account_id = e.billing_account_id \
-            AND b.state IN ('in_arrears', 'overdue')), 0) AS BIGINT) AS recomputed FROM ledger_account e \
+            AND b.currency = e.currency AND b.state IN ('in_arrears', 'overdue')), 0) AS BIGINT) AS recomputed FROM ledger_account e \
          WHERE {scope} AND e.kind = 'overdraft' AND e.balance <> -COALESCE((\
             SELECT SUM(b.payable - b.paid) FROM daily_bill b WHERE b.billing_account_id = e.billing_account_id \
-            AND b.state IN ('in_arrears', 'overdue')), 0) LIMIT {DIFFERENCES_MAX}"
+            AND b.currency = e.currency AND b.state IN ('in_arrears', 'overdue')), 0) LIMIT {DIFFERENCES_MAX}"
     );
     collect(db, &text, values(), "open bills against", &mut differences).await?;
     Ok(Proof { entries, sums, differences })

@@ -6,6 +6,7 @@ use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 
 use super::issue_bills::{Run, Work, issue};
+use super::log_modes;
 use crate::context::Context;
 use crate::domain::bill::BillKind;
 use crate::store::{account, settled, site_day, usage, workspace};
@@ -44,6 +45,7 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     };
     let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
     let mut unbilled = usage::unbilled(&tx, &places, day).await?;
+    log_modes::set_aside(&tx, &places, &mut unbilled).await?;
     let mut routes = settled::before(&tx, &places, mark.ends_at).await?;
     let works = workspaces
         .into_iter()

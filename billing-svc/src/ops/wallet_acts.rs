@@ -198,6 +198,7 @@ impl Book {
         if found.state != RechargeState::Created {
             return Err(Reason::RechargeNotOpen.into());
         }
+        self.own_currency(found.amount)?;
         if self.used_refs.contains(external_ref) {
             return Err(Reason::ExternalRefUsed.into());
         }

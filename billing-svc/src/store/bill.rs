@@ -202,6 +202,20 @@ pub async fn billed_days(
     found.iter().map(key).collect()
 }
 
+/// The greatest day that a workspace has a bill of with an account.
+pub async fn last_day(
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    workspace: &WorkspaceId,
+) -> Result<Option<UsageDay>, StoreError> {
+    let text = "SELECT MAX(usage_day) AS usage_day FROM daily_bill WHERE billing_account_id = ? AND workspace_id = ?";
+    let row = read::one(db, text, [account.as_str().into(), workspace.as_str().into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let row = Row(&row, TABLE);
+    let day = row.maybe_small("usage_day")?;
+    day.map(|n| UsageDay::from_number(n).map_err(|_| row.corrupt("usage_day"))).transpose()
+}
+
 /// Adds payments.
 pub async fn insert_payments(tx: &Tx, payments: &[Payment]) -> Result<(), StoreError> {
     if payments.is_empty() {

@@ -83,7 +83,7 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
             touched.insert(key(posting, account), (account.clone(), posting.currency));
         }
     }
-    let before = open(tx, &touched).await?;
+    let (before, renamed) = open_all(tx, &touched).await?;
     let mut balances = before.clone();
     let mut entries = Rows::new(&[
         ("billing_account_id", Kind::Text),
@@ -100,6 +100,7 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
         let cause = &posting.transfer.cause;
         for (account, minor) in posting.transfer.legs() {
             let key = key(posting, account);
+            let key = renamed.get(&key).unwrap_or(&key).clone();
             let balance =
                 balances.get_mut(&key).ok_or(StoreError::Corrupt { table: TABLE, column: "account" })?;
             let overflow = StoreError::Corrupt { table: TABLE, column: "balance" };
@@ -138,7 +139,32 @@ fn key(posting: &Posting, account: &Account) -> Key {
     (posting.billing_account.as_str().to_owned(), account.name())
 }
 
-/// Makes the ledger accounts that are missing and reads all of them.
+/// Makes the ledger accounts that are missing and reads all of them, and says which go by another name.
+///
+/// A ledger account has one currency for ever. After an account's currency was changed, those of the new one are named
+/// with it: `revenue:USD` beside `revenue`.
+async fn open_all(
+    tx: &Tx,
+    touched: &BTreeMap<Key, (Account, Currency)>,
+) -> Result<(BTreeMap<Key, Balance>, BTreeMap<Key, Key>), StoreError> {
+    let mut balances = open(tx, touched).await?;
+    let taken = touched.iter().filter(|(key, _)| !balances.contains_key(*key));
+    let renamed: BTreeMap<Key, Key> = taken
+        .map(|(key, (_, currency))| (key.clone(), (key.0.clone(), format!("{}:{currency}", key.1))))
+        .collect();
+    if !renamed.is_empty() {
+        let again: BTreeMap<Key, (Account, Currency)> =
+            renamed.iter().filter_map(|(old, new)| Some((new.clone(), touched.get(old)?.clone()))).collect();
+        balances.extend(open(tx, &again).await?);
+    }
+    if balances.len() == touched.len() {
+        Ok((balances, renamed))
+    } else {
+        Err(StoreError::Corrupt { table: TABLE, column: "currency" })
+    }
+}
+
+/// Makes the ledger accounts that are missing and reads them; those that hold another currency are left out.
 async fn open(
     tx: &Tx,
     touched: &BTreeMap<Key, (Account, Currency)>,
@@ -177,12 +203,7 @@ async fn open(
         let balance = Balance { minor: row.int("balance")?, entries: row.int("entry_count")? };
         balances.insert((row.text("billing_account_id")?, row.text("account")?), balance);
     }
-    // One that is missing now holds another currency.
-    if balances.len() == touched.len() {
-        Ok(balances)
-    } else {
-        Err(StoreError::Corrupt { table: TABLE, column: "currency" })
-    }
+    Ok(balances)
 }
 
 async fn save(

@@ -165,9 +165,11 @@ pub async fn wallets(
         let account = Row(&row, TABLE).parse("billing_account_id")?;
         lots.entry(account).or_default().push(read_lot(&row)?);
     }
+    // An account that changed its currency has one for each; that of the old currency is empty (`store::ledger`).
     let text = format!(
-        "SELECT a.billing_account_id, a.balance FROM {} JOIN ledger_account a \
-         ON a.billing_account_id = r.billing_account_id AND a.account = 'overdraft'",
+        "SELECT a.billing_account_id, CAST(SUM(a.balance) AS BIGINT) AS balance FROM {} JOIN ledger_account a \
+         ON a.billing_account_id = r.billing_account_id \
+         AND a.account IN ('overdraft', 'overdraft:CNY', 'overdraft:USD') GROUP BY a.billing_account_id",
         rel.sql
     );
     let mut debts: HashMap<BillingAccountId, i64> = HashMap::new();

@@ -119,7 +119,8 @@ pub async fn next_unbilled(
     let text = "SELECT w.workspace_id FROM workspace w \
                 WHERE w.site = ? AND (w.billing_account_id, w.workspace_id) > (?, ?) AND EXISTS (\
                     SELECT 1 FROM usage_day u WHERE u.billing_account_id = w.billing_account_id \
-                    AND u.workspace_id = w.workspace_id AND u.usage_day <= ? AND u.quantity <> u.billed) \
+                    AND u.workspace_id = w.workspace_id AND u.usage_day <= ? AND u.quantity <> u.billed \
+                    AND NOT u.set_aside) \
                 ORDER BY w.billing_account_id, w.workspace_id LIMIT ?";
     let values = [site.into(), account.into(), workspace.into(), day.number().into(), limit.into()];
     read::all(db, text, values).await?.iter().map(|row| Row(row, "workspace").parse("workspace_id")).collect()
@@ -135,7 +136,7 @@ pub async fn unbilled(
     let text = format!(
         "SELECT u.workspace_id, u.usage_day, u.item, u.retention_days, u.sub_key, u.quantity, u.billed FROM {} \
          JOIN usage_day u ON u.billing_account_id = r.billing_account_id AND u.workspace_id = r.workspace_id \
-         WHERE u.quantity <> u.billed AND u.usage_day <= ?",
+         WHERE u.quantity <> u.billed AND NOT u.set_aside AND u.usage_day <= ?",
         rel.sql
     );
     let mut usage: HashMap<WorkspaceId, Vec<Usage>> = HashMap::new();
@@ -189,6 +190,42 @@ pub async fn mark_billed(tx: &Tx, usage: &[(Place, &Usage)]) -> Result<(), Store
     let marked = tx.run(&text, rel.values).await?;
     // Fewer means that somebody billed the same usage meanwhile: nothing of this may stand.
     if usize::try_from(marked) == Ok(usage.len()) { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
+/// Sets usage aside that its day's log mode leaves uncharged: it is never billed and not looked at again. Of what
+/// stands on a bill nothing is set aside.
+pub async fn set_aside(tx: &Tx, usage: &[(Place, Usage)]) -> Result<(), StoreError> {
+    if usage.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(&[
+        ("billing_account_id", Kind::Text),
+        ("workspace_id", Kind::Text),
+        ("usage_day", Kind::Int),
+        ("item", Kind::Text),
+        ("retention_days", Kind::Int),
+        ("sub_key", Kind::Text),
+    ]);
+    for ((account, workspace), used) in usage {
+        rows.push([
+            account.as_str().into(),
+            workspace.as_str().into(),
+            i64::from(used.day.number()).into(),
+            used.item.name().into(),
+            i64::from(used.retention_days).into(),
+            used.sub_key.as_str().into(),
+        ]);
+    }
+    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "UPDATE usage_day SET set_aside = true FROM {} WHERE usage_day.billing_account_id = r.billing_account_id \
+         AND usage_day.workspace_id = r.workspace_id AND usage_day.usage_day = r.usage_day \
+         AND usage_day.item = r.item AND usage_day.retention_days = r.retention_days \
+         AND usage_day.sub_key = r.sub_key AND usage_day.billed = 0",
+        rel.sql
+    );
+    tx.run(&text, rel.values).await?;
+    Ok(())
 }
 
 /// A row of a workspace's list of days.

@@ -138,6 +138,8 @@ pub enum Command {
     Voucher(commands::voucher::Args),
     /// Buy a prepaid card from an account's cash
     Card(commands::voucher::CardArgs),
+    /// Price lists: publish, list, show, quote
+    Price(commands::price::Args),
     /// Purchases in the clouds' markets: events, replay, subscriptions
     Marketplace(commands::marketplace::Args),
     /// Usage that was submitted to the clouds

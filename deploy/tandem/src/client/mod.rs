@@ -16,6 +16,7 @@ use tandem_proto::billing::v1::bill_service_client::BillServiceClient;
 use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
 use tandem_proto::billing::v1::job_service_client::JobServiceClient;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
+use tandem_proto::billing::v1::price_service_client::PriceServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
 use tandem_proto::common::v1 as common;
@@ -87,6 +88,8 @@ clients! {
     alerts: billing => AlertServiceClient;
     /// What Billing does by the calendar.
     jobs: billing => JobServiceClient;
+    /// Price lists and log modes.
+    prices: billing => PriceServiceClient;
     /// Usage in Billing.
     billing_usage: billing => BillingUsage;
     /// The marketplace side of Billing.

@@ -1,7 +1,8 @@
 //! `tandem account`: billing accounts.
 
 use clap::{Subcommand, ValueEnum};
-use tandem_proto::billing::v1::{BillingAccount, SetAnySettlementRequest};
+use tandem_proto::billing::v1::{BillingAccount, SetAnySettlementRequest, SetCurrencyRequest};
+use tandem_proto::money::Currency;
 
 use crate::cli::{Global, Once};
 use crate::client::present;
@@ -13,7 +14,8 @@ use crate::output::{Cell, Table};
 #[command(after_help = "\
 Examples:
   tandem account show lin_teahouse
-  tandem account any-settlement lin_teahouse allow")]
+  tandem account any-settlement lin_teahouse allow
+  tandem account currency lin_teahouse USD")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -33,6 +35,17 @@ enum Act {
         /// Whether any cloud may be chosen
         #[arg(value_enum)]
         switch: Switch,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Change an account's currency, from the next usage day that is not billed yet
+    ///
+    /// Nothing is converted, so nothing may be open in the old currency: no balance, debt, bill, recharge or purchase.
+    Currency {
+        /// The billing account: its id, bac_…, or its username
+        account: String,
+        /// CNY or USD
+        currency: Currency,
         #[command(flatten)]
         once: Once,
     },
@@ -61,6 +74,23 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             let answer = clients.accounts().set_any_settlement(request).await;
             let account = answer.map_err(|status| Failure::of_act(status, &request_id))?.into_inner().account;
             output.record(&record(&present(account, "account")?))
+        }
+        Act::Currency { account, currency, once } => {
+            let request_id = once.id();
+            let request = SetCurrencyRequest {
+                request_id: request_id.clone(),
+                billing_account_id: clients.billing_account_id(&account).await?,
+                currency_code: currency.code().to_owned(),
+            };
+            let answer = clients.accounts().set_currency(request).await;
+            let changed = answer.map_err(|status| Failure::of_act(status, &request_id))?.into_inner();
+            let account = present(changed.account, "account")?;
+            output.record(&Table::of_one(vec![
+                ("id", Cell::text(&account.id)),
+                ("username", Cell::text(&account.username)),
+                ("currency", Cell::text(&account.currency_code)),
+                ("first_day", Cell::text(changed.first_day)),
+            ]))
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod marketplace;
 pub mod metering;
 pub mod migrate;
 pub mod outbox;
+pub mod price;
 pub mod recharge;
 pub mod reconcile;
 pub mod sandbox;
@@ -63,6 +64,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Recharge(args) => recharge::run(global, args).await,
         Command::Voucher(args) => voucher::run(global, args).await,
         Command::Card(args) => voucher::run_card(global, args).await,
+        Command::Price(args) => price::run(global, args).await,
         Command::Marketplace(args) => marketplace::run(global, args).await,
         Command::Metering(args) => metering::run(global, args).await,
         Command::Reconcile(args) => reconcile::run(global, args).await,

@@ -1,14 +1,15 @@
 //! `tandem workspace`: workspaces and how they are settled.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use tandem_proto::billing::v1::{
-    GetBindingRequest, ListBindingHistoryRequest, ListBindingsRequest, SettlementPeriod, WorkspaceBinding,
+    GetBindingRequest, ListBindingHistoryRequest, ListBindingsRequest, ListLogModesRequest, LogMode,
+    LogModePeriod, SetLogModeRequest, SettlementPeriod, WorkspaceBinding,
 };
 use tandem_proto::console::v1::{GetWorkspaceRequest, Workspace};
 
-use crate::cli::{Global, Limit};
+use crate::cli::{Global, Limit, Once};
 use crate::client::{Clients, Listed, PAGE_SIZE, all_pages, present};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};
 
 /// Workspaces and how they are settled.
@@ -17,7 +18,8 @@ use crate::output::{Cell, Table};
 Examples:
   tandem workspace show wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
   tandem workspace bindings --account lin_teahouse
-  tandem workspace history wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f")]
+  tandem workspace history wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
+  tandem workspace log-mode wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f volume")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -48,6 +50,26 @@ enum Act {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Show by what a workspace's logs are charged, or change it from its next usage day on
+    LogMode {
+        /// The workspace, wks_…
+        workspace: String,
+        /// By what from the next usage day on; without it the history is shown
+        #[arg(value_enum)]
+        mode: Option<Logs>,
+        #[command(flatten)]
+        limit: Limit,
+        #[command(flatten)]
+        once: Once,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Logs {
+    /// By their number: LOG_COUNT
+    Count,
+    /// By their volume: LOG_INGEST
+    Volume,
 }
 
 /// Runs the act.
@@ -73,7 +95,53 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             let periods = history(&clients, &workspace, limit.limit).await?;
             output.list(&history_table(&periods.rows), periods.more)
         }
+        Act::LogMode { workspace, mode: None, limit, .. } => {
+            let periods = log_modes(&clients, &workspace, limit.limit).await?;
+            if periods.rows.is_empty() && !global.json {
+                return output.say("by count, from the beginning");
+            }
+            output.list(&log_modes_table(&periods.rows), periods.more)
+        }
+        Act::LogMode { workspace, mode: Some(mode), once, .. } => {
+            let request_id = once.id();
+            let log_mode = match mode {
+                Logs::Count => LogMode::Count,
+                Logs::Volume => LogMode::Ingest,
+            };
+            let request = SetLogModeRequest {
+                request_id: request_id.clone(),
+                workspace_id: workspace,
+                log_mode: log_mode.into(),
+            };
+            let answer = clients.prices().set_log_mode(request).await;
+            let answer = answer.map_err(|status| Failure::of_act(status, &request_id))?.into_inner();
+            output.record(&log_modes_table(&[present(answer.period, "period")?]))
+        }
     }
+}
+
+/// By what a workspace's logs were, are and will be charged, oldest first.
+async fn log_modes(clients: &Clients, workspace: &str, limit: usize) -> Result<Listed<LogModePeriod>> {
+    let periods = all_pages(limit, |page_token| async move {
+        let request =
+            ListLogModesRequest { workspace_id: workspace.to_owned(), page_size: PAGE_SIZE, page_token };
+        let page = clients.prices().list_log_modes(request).await?.into_inner();
+        Ok((page.periods, page.next_page_token))
+    });
+    periods.await
+}
+
+fn log_modes_table(periods: &[LogModePeriod]) -> Table {
+    let mut table = Table::new(&["log_mode", "from", "set_at", "set_by"]);
+    for period in periods {
+        table.row([
+            Cell::name(period.log_mode().as_str_name(), "LOG_MODE_"),
+            Cell::text(&period.start_day),
+            Cell::time(period.set_time),
+            Cell::text(&period.set_by),
+        ]);
+    }
+    table
 }
 
 /// An account's bound workspaces.
