@@ -166,6 +166,7 @@ fn services(
     use pb::event_service_server::EventServiceServer;
     use pb::job_service_server::JobServiceServer;
     use pb::marketplace_service_server::MarketplaceServiceServer;
+    use pb::package_service_server::PackageServiceServer;
     use pb::price_service_server::PriceServiceServer;
     use pb::usage_service_server::UsageServiceServer;
     use pb::wallet_service_server::WalletServiceServer;
@@ -182,6 +183,7 @@ fn services(
         .add(limited!(UsageServiceServer, grpc::usage::Service(Arc::clone(ctx)), BATCH_DECODE_MAX))
         .add(limited!(BillServiceServer, grpc::bill::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(WalletServiceServer, grpc::wallet::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(PackageServiceServer, grpc::package::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(AlertServiceServer, grpc::alert::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))

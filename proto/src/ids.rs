@@ -98,6 +98,10 @@ ids! {
     PrepaidCardId = "crd_";
     /// A threshold of what a workspace may cost before somebody is told.
     SpendAlertId = "alr_";
+    /// An annual or traffic package.
+    PackageId = "pkg_";
+    /// An order of packages.
+    PackageOrderId = "por_";
     /// An event of the feed.
     EventId = "evt_";
     /// A message in an outbox.

@@ -192,6 +192,16 @@ reasons! {
     VoucherCodeUsed = "VOUCHER_CODE_USED", FailedPrecondition, Never;
     /// The voucher code's last day is over.
     VoucherCodeExpired = "VOUCHER_CODE_EXPIRED", FailedPrecondition, Never;
+    /// A package runs for the workspace: until it ends, the Billing Center has to settle the workspace.
+    PackageRunning = "PACKAGE_RUNNING", FailedPrecondition, Never;
+    /// The workspace settles through a cloud; packages are only for workspaces that the Billing Center settles.
+    PackageNeedsBillingCenter = "PACKAGE_NEEDS_BILLING_CENTER", FailedPrecondition, Never;
+    /// Traffic packages come on top of an annual package, and the workspace has none on that day.
+    AnnualPackageMissing = "ANNUAL_PACKAGE_MISSING", FailedPrecondition, Never;
+    /// The package has ended, or a larger one took its place.
+    PackageEnded = "PACKAGE_ENDED", FailedPrecondition, Never;
+    /// A package can only be upgraded to a larger annual package.
+    PackageNotLarger = "PACKAGE_NOT_LARGER", FailedPrecondition, Never;
     /// No price list has a price for an item in use; the details name it.
     PriceMissing = "PRICE_MISSING", FailedPrecondition, Never;
     /// A price list of this version exists already; published lists never change, choose another version.

@@ -9,6 +9,7 @@ mod disk_full;
 mod documented_day;
 mod kills;
 mod outages;
+mod packages;
 mod paging;
 mod price_lists;
 mod prices;

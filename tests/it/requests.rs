@@ -260,6 +260,8 @@ async fn credit(system: &System, seen: &mut Vec<&'static str>, account: &str) ->
 
 /// Price lists, log modes and currencies.
 async fn prices(
+/// Annual packages.
+async fn packages(
     system: &System,
     seen: &mut Vec<&'static str>,
     account: &str,
@@ -289,6 +291,29 @@ async fn prices(
     };
     let other = other!(currency, |m| m.currency_code = "CNY".to_owned());
     repeat(system, seen, "/tandem.billing.v1.AccountService/SetCurrency", &currency, &other).await?;
+    system.recharge(account, "CNY", 50_000_000).await?;
+    let order = billing::OrderPackageRequest {
+        request_id: request_id("order"),
+        billing_account_id: account.to_owned(),
+        annual_offer: "start-up".to_owned(),
+        traffic: Vec::new(),
+        workspace_ids: vec![workspace.to_owned()],
+        start_day: String::new(),
+    };
+    let other = other!(order, |m| m.annual_offer = "growth".to_owned());
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.PackageService/OrderPackage", &order, &other).await?;
+    ensure!(system.wallet(account).await? == (45_800_000, 0), "a repetition buys nothing");
+    let bought = billing::OrderPackageResponse::decode(answer)?.packages;
+    let upgrade = billing::UpgradePackageRequest {
+        request_id: request_id("upgrade"),
+        billing_account_id: account.to_owned(),
+        package_id: bought[0].id.clone(),
+        offer: "growth".to_owned(),
+    };
+    let other = other!(upgrade, |m| m.offer = "enterprise".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.PackageService/UpgradePackage", &upgrade, &other).await?;
+    ensure!(system.wallet(account).await? == (22_000_000, 0), "a repetition upgrades nothing");
     Ok(())
 }
 
@@ -377,6 +402,10 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let answer = system.operator()?.billing_accounts().create_account(create).await?.into_inner();
     prices(system, seen, &answer.account.context("account")?.id, &profile.workspace_id).await?;
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+    let binder = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?.id;
+    packages(system, seen, &binder, &profile.workspace_id).await?;
 
     let deliver = billing::DeliverUsageRequest {
         request_id: request_id("deliver"),

@@ -61,6 +61,8 @@ clients! {
     bills: billing::bill_service_client::BillServiceClient<PeerChannel>, billing;
     /// Wallets and the ledger.
     wallet: billing::wallet_service_client::WalletServiceClient<PeerChannel>, billing;
+    /// Annual and traffic packages.
+    packages: billing::package_service_client::PackageServiceClient<PeerChannel>, billing;
     /// Prices.
     prices: billing::price_service_client::PriceServiceClient<PeerChannel>, billing;
     /// The event feed.

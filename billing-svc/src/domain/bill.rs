@@ -5,12 +5,14 @@
 //! and wait for the first bill that is positive.
 
 use tandem_proto::day::UsageDay;
+use tandem_proto::ids::PackageId;
 use tandem_proto::item::{BillingItem, PricingModel};
 use tandem_proto::money::{Currency, LineAmount, Money, MoneyError, payable};
 use tandem_proto::names;
 use tandem_proto::quantity::Quantity;
 use tandem_proto::settlement::PriceZone;
 
+use super::package_lines::Packaged;
 use super::price::{Price, PriceKey, PriceList, PriceMissing, in_force};
 
 names! {
@@ -41,13 +43,15 @@ names! {
 
 names! {
     /// What a line is for.
-    LineKind: "pay_as_you_go, adjustment, rounding";
+    LineKind: "pay_as_you_go, adjustment, rounding, annual_package";
     /// Usage of the bill's day.
     PayAsYouGo = "pay_as_you_go";
     /// Usage of an earlier day that came after its bill.
     Adjustment = "adjustment";
     /// What rounding to whole minor units added.
     Rounding = "rounding";
+    /// Usage that a package covers; costs nothing.
+    AnnualPackage = "annual_package";
 }
 
 /// What a workspace used of one item on one day, and how much of it stands on bills.
@@ -88,6 +92,8 @@ pub struct Line {
     pub adjusted_day: Option<UsageDay>,
     /// The price list the price is from.
     pub price_list_version: String,
+    /// The package that covers it, or whose price applies beyond its quota.
+    pub package: Option<PackageId>,
 }
 
 /// A bill that is to be issued.
@@ -128,7 +134,19 @@ pub fn draft(
     usage: &[Usage],
     lists: &[PriceList],
 ) -> Result<Option<Draft>, RatingError> {
-    let rated = quote(day, zone, currency, usage, lists)?;
+    draft_with(day, zone, currency, usage, &Packaged::default(), lists)
+}
+
+/// Like [`draft`], for usage that packages have covered; what is covered counts as billed in `usage` already.
+pub fn draft_with(
+    day: UsageDay,
+    zone: PriceZone,
+    currency: Currency,
+    usage: &[Usage],
+    packaged: &Packaged,
+    lists: &[PriceList],
+) -> Result<Option<Draft>, RatingError> {
+    let rated = rate_all(day, zone, currency, usage, packaged, lists)?;
     Ok((rated.payable.minor > 0).then_some(rated))
 }
 
@@ -140,7 +158,18 @@ pub fn quote(
     usage: &[Usage],
     lists: &[PriceList],
 ) -> Result<Draft, RatingError> {
-    let mut open: Vec<&Usage> = usage.iter().filter(|u| chargeable(u)).collect();
+    rate_all(day, zone, currency, usage, &Packaged::default(), lists)
+}
+
+fn rate_all(
+    day: UsageDay,
+    zone: PriceZone,
+    currency: Currency,
+    usage: &[Usage],
+    packaged: &Packaged,
+    lists: &[PriceList],
+) -> Result<Draft, RatingError> {
+    let mut open: Vec<&Usage> = usage.iter().filter(|u| chargeable(u, packaged)).collect();
     // The bill's own day first, then adjustments by day; inside a day in the order of the item list.
     open.sort_by(|a, b| {
         (a.day != day, a.day, a.item, a.retention_days, &a.sub_key).cmp(&(
@@ -152,10 +181,10 @@ pub fn quote(
         ))
     });
     let own = in_force(lists, day).ok_or(RatingError::NoPriceList(day))?;
-    let mut lines = Vec::with_capacity(open.len() + 1);
+    let mut lines = packaged.lines(day, currency, &own.version);
     let (mut sum, mut restricted) = (LineAmount::zero(currency), LineAmount::zero(currency));
     for used in open {
-        let line = rate(used, day, zone, currency, lists)?;
+        let line = rate(used, day, zone, currency, packaged, lists)?;
         sum = sum.checked_add(line.amount)?;
         if used.item.is_restricted() {
             restricted = restricted.checked_add(line.amount)?;
@@ -175,13 +204,15 @@ pub fn quote(
             amount: rounding,
             adjusted_day: None,
             price_list_version: own.version.clone(),
+            package: None,
         });
     }
     Ok(Draft { lines, payable: total, restricted, price_list_version: own.version.clone() })
 }
 
-fn chargeable(used: &Usage) -> bool {
-    used.quantity != used.billed && used.item.pricing_model() != PricingModel::StatisticsOnly
+fn chargeable(used: &Usage, packaged: &Packaged) -> bool {
+    let priced = used.item.pricing_model() != PricingModel::StatisticsOnly || packaged.price(used).is_some();
+    used.quantity != used.billed && priced
 }
 
 /// Rates what one quantity has beyond what stands on bills, as a line of a day's bill.
@@ -190,11 +221,17 @@ pub fn rate(
     day: UsageDay,
     zone: PriceZone,
     currency: Currency,
+    packaged: &Packaged,
     lists: &[PriceList],
 ) -> Result<Line, RatingError> {
     let list = in_force(lists, used.day).ok_or(RatingError::NoPriceList(used.day))?;
-    let price =
-        list.find(&PriceKey { zone, currency, item: used.item, retention_days: used.retention_days })?;
+    let (package, price) = match packaged.price(used) {
+        Some((package, price)) => (Some(package.clone()), *price),
+        None => {
+            let key = PriceKey { zone, currency, item: used.item, retention_days: used.retention_days };
+            (None, list.find(&key)?)
+        }
+    };
     let quantity = used.quantity.checked_sub(used.billed).ok_or(MoneyError::OutOfRange)?;
     let own = used.day == day && quantity > Quantity::ZERO;
     Ok(Line {
@@ -207,6 +244,7 @@ pub fn rate(
         amount: LineAmount::of(quantity, price.unit_size, price.unit_price)?,
         adjusted_day: (!own).then_some(used.day),
         price_list_version: list.version.clone(),
+        package,
     })
 }
 

@@ -69,6 +69,7 @@ pub(super) fn line(number: i32, l: &Line) -> pb::BillLine {
             LineKind::PayAsYouGo => pb::BillLineKind::PayAsYouGo,
             LineKind::Adjustment => pb::BillLineKind::Adjustment,
             LineKind::Rounding => pb::BillLineKind::Rounding,
+            LineKind::AnnualPackage => pb::BillLineKind::AnnualPackage,
         }
         .into(),
         item: l.item.map_or(0, |item| item.to_message().into()),
@@ -79,5 +80,6 @@ pub(super) fn line(number: i32, l: &Line) -> pb::BillLine {
         unit_price: Some(l.price.unit_price.to_message()),
         amount: Some(l.amount.to_message()),
         adjusted_day: l.adjusted_day.map(|day| day.to_string()).unwrap_or_default(),
+        package_id: l.package.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
     }
 }

@@ -138,7 +138,7 @@ impl WalletService for Service {
                     overdraft: money(*overdraft),
                 })
             }
-            Done::Card { .. } | Done::Voucher(_) => None,
+            Done::Card { .. } | Done::Voucher(_) | Done::Packages(_) => None,
         })
         .await
     }
@@ -175,7 +175,7 @@ impl WalletService for Service {
             Done::Voucher(voucher) => {
                 Some(pb::GrantVoucherResponse { voucher: Some(new_lot_message(voucher)) })
             }
-            Done::Recharged { .. } | Done::Card { .. } => None,
+            Done::Recharged { .. } | Done::Card { .. } | Done::Packages(_) => None,
         })
         .await
     }
@@ -234,7 +234,7 @@ impl WalletService for Service {
             Done::Voucher(voucher) => {
                 Some(pb::ActivateVoucherResponse { voucher: Some(new_lot_message(voucher)) })
             }
-            Done::Recharged { .. } | Done::Card { .. } => None,
+            Done::Recharged { .. } | Done::Card { .. } | Done::Packages(_) => None,
         })
         .await
     }
@@ -262,7 +262,7 @@ impl WalletService for Service {
                 card: Some(new_lot_message(card)),
                 discount_voucher: discount.as_ref().map(new_lot_message),
             }),
-            Done::Recharged { .. } | Done::Voucher(_) => None,
+            Done::Recharged { .. } | Done::Voucher(_) | Done::Packages(_) => None,
         })
         .await
     }

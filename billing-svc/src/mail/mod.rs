@@ -53,6 +53,21 @@ pub struct IssuedBill {
     pub arrears: String,
 }
 
+/// A package, as a mail tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFacts {
+    /// The offer's code.
+    pub offer: String,
+    /// How many times its base size.
+    pub multiple: i64,
+    /// The first usage day.
+    pub first_day: String,
+    /// The last usage day.
+    pub last_day: String,
+    /// What was charged for it.
+    pub price: String,
+}
+
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Letter {
@@ -137,6 +152,22 @@ pub enum Letter {
         threshold: String,
         /// What was spent so far.
         spent: String,
+    },
+    /// Packages were bought.
+    PackagesOrdered {
+        /// Which.
+        packages: Vec<PackageFacts>,
+        /// What was charged in all.
+        charged: String,
+    },
+    /// A package is about to end.
+    PackageEndsSoon {
+        /// The offer's code.
+        offer: String,
+        /// The last usage day.
+        last_day: String,
+        /// How many days are left after today.
+        days: i64,
     },
     /// The customer changed a workspace's method.
     SettlementChanged {

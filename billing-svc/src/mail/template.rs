@@ -2,7 +2,7 @@
 
 use tandem_proto::language::Language;
 
-use super::{IssuedBill, LISTED_MAX, Letter, Letterhead, method_title};
+use super::{IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title};
 
 /// Longest value that goes into a mail; far above every name that is accepted.
 const VALUE_CHARS_MAX: usize = 512;
@@ -98,6 +98,17 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
                 ("spent", line(spent)),
             ],
         ),
+        Letter::PackagesOrdered { packages, charged } => {
+            let lines = packages.iter().map(|package| package_line(package, language)).collect();
+            (
+                template!("packages_ordered", language),
+                vec![("packages", list(lines, language)), ("charged", line(charged))],
+            )
+        }
+        Letter::PackageEndsSoon { offer, last_day, days } => (
+            template!("package_ends_soon", language),
+            vec![("offer", line(offer)), ("last_day", line(last_day)), ("days", days.to_string())],
+        ),
         Letter::SettlementChanged { workspace, old_method, method } => (
             template!("settlement_changed", language),
             vec![
@@ -141,6 +152,15 @@ fn bill_line(bill: &IssuedBill, language: Language) -> String {
     match language {
         Language::Zh => format!("{day} {workspace}：应付 {payable}，已付 {paid}，欠费 {arrears}"),
         Language::En => format!("{day} {workspace}: payable {payable}, paid {paid}, owed {arrears}"),
+    }
+}
+
+fn package_line(package: &PackageFacts, language: Language) -> String {
+    let PackageFacts { offer, multiple, first_day, last_day, price } = package;
+    let (offer, first_day, last_day) = (line(offer), line(first_day), line(last_day));
+    match language {
+        Language::Zh => format!("{offer} × {multiple}：{first_day} 至 {last_day}，{price}"),
+        Language::En => format!("{offer} × {multiple}: {first_day} to {last_day}, {price}"),
     }
 }
 

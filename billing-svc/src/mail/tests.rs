@@ -49,6 +49,17 @@ fn letters() -> Vec<Letter> {
             threshold: text("100.00 CNY"),
             spent: text("100.50 CNY"),
         },
+        Letter::PackagesOrdered {
+            packages: vec![PackageFacts {
+                offer: text("start-up"),
+                multiple: 7,
+                first_day: text("2026-03-01"),
+                last_day: text("2027-03-07"),
+                price: text("42000.00 CNY"),
+            }],
+            charged: text("43000.00 CNY"),
+        },
+        Letter::PackageEndsSoon { offer: text("start-up"), last_day: text("2027-03-07"), days: 30 },
         Letter::SettlementChanged {
             workspace: text("shop"),
             old_method: SettlementMethod::BillingCenter,
@@ -90,6 +101,8 @@ fn every_value_is_read_in_every_language() {
             vec![cloud, "1744500000000021", "shop", "2026-03-15"],
             vec![cloud, "1744500000000021", "shop", "2026-03-15"],
             vec!["shop", "LOG_COUNT", "2026-03-05", "100.00 CNY", "100.50 CNY"],
+            vec!["start-up", "7", "2026-03-01", "2027-03-07", "42000.00 CNY", "43000.00 CNY"],
+            vec!["start-up", "2027-03-07", "30"],
             vec!["shop", cloud],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));

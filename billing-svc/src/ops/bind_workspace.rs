@@ -1,6 +1,7 @@
 //! Starts settling a workspace through a billing account: all or nothing (`domain.md` 3.1–3.6, 5.3).
 
 use jiff::Timestamp;
+use tandem_proto::day::{UsageDay, zone};
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
 use tandem_proto::language::Language;
 use tandem_proto::reason::Reason;
@@ -11,6 +12,7 @@ use tandem_service_kit::verification;
 
 use super::attach_purchase::{self, Claim};
 use super::create_account::{self, NewAccount};
+use super::package_hold;
 use super::send_code;
 use super::stand;
 use crate::context::Context;
@@ -123,6 +125,9 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
         standing: WorkspaceStanding::Active,
     };
     rules::allowed(wish.method, &facts)?;
+    // One that comes back to the account may still have a package of it.
+    let zone = zone(&profile.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    package_hold::refuse(tx, &account.id, &profile.id, wish.method, UsageDay::of(now, &zone)).await?;
     let attached = match (wish.method, &wish.claim) {
         (SettlementMethod::Cloud(vendor), Some(claim)) => {
             Some(attach_purchase::run(tx, &account, vendor, claim, now).await?)

@@ -1,4 +1,4 @@
-//! Changes how a workspace is settled (`domain.md` 3.8, rules R3, R1, R2).
+//! Changes how a workspace is settled (`domain.md` 3.8, rules R3, R1, R2, R4).
 
 use jiff::Timestamp;
 use sea_orm::ConnectionTrait;
@@ -11,6 +11,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::outbox;
 
 use super::attach_purchase::{self, Claim};
+use super::package_hold;
 use super::stand;
 use crate::context::Context;
 use crate::domain::account::BillingAccount;
@@ -56,7 +57,7 @@ struct Allowed {
 /// Checks the rules without changing anything, so that nobody is asked for a purchase that could not be used.
 ///
 /// Fails with `WORKSPACE_NOT_BOUND`, `WORKSPACE_LOCKED`, `CLOUD_SUBSCRIPTION_LIVE`, `METHOD_CHANGED_THIS_MONTH`,
-/// `METHOD_NOT_ALLOWED_HERE` or `METHOD_UNCHANGED`; returns who pays.
+/// `METHOD_NOT_ALLOWED_HERE`, `METHOD_UNCHANGED` or `PACKAGE_RUNNING`; returns who pays.
 pub async fn check(
     ctx: &Context,
     account: &BillingAccountId,
@@ -142,7 +143,8 @@ async fn allowed(
     };
     let zone =
         zone(&workspace.time_zone).ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
-    let month = UsageDay::of(now, &zone).month();
+    let today = UsageDay::of(now, &zone);
+    let month = today.month();
     let confirms = method == SettlementMethod::BillingCenter
         && current.settlement == Settlement::BillingCenter
         && workspace.standing.state == WorkspaceStanding::LockCountdown
@@ -154,6 +156,7 @@ async fn allowed(
             standing: workspace.standing.state,
         };
         may_change(&current.settlement, live, method, &facts, workspace.method_changed_month, month)?;
+        package_hold::refuse(db, &payer.id, &workspace.id, method, today).await?;
     }
     Ok(Allowed { workspace, current, month, confirms })
 }

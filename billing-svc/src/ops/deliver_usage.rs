@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use tandem_proto::ids::WorkspaceId;
-use tandem_proto::item::PricingModel;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
 use tandem_service_kit::fault::Fault;
@@ -34,9 +33,8 @@ pub async fn deliver_usage(tx: &Tx, usage: &[Delivered]) -> Result<Vec<Refused>,
             refused.push(Refused { index, reason: Reason::WorkspaceNotBound });
             continue;
         };
-        if delivered.item.pricing_model() != PricingModel::StatisticsOnly {
-            taken.push((account.clone(), delivered));
-        }
+        // What is only counted is taken, too: a package may charge for it.
+        taken.push((account.clone(), delivered));
     }
     usage::take(tx, &taken).await?;
     let changed: HashSet<_> = taken.iter().map(|(account, used)| (account, &used.workspace)).collect();

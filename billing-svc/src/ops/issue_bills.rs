@@ -26,6 +26,7 @@ use crate::domain::standing;
 use crate::domain::subscription::Subscription;
 use crate::domain::wallet::{BILLING_CENTER, CLOUD, Due, Part, Purchase, Wallet};
 use crate::mail::{self, IssuedBill, Letter};
+use crate::ops::cover_usage::{self, Covered, Made};
 use crate::ops::{log_modes, stand};
 use crate::store::account;
 use crate::store::bill::{self, Bill, Payment};
@@ -74,11 +75,14 @@ pub(super) async fn issue(
     tx: &Tx,
     ctx: &Context,
     run: Run,
-    works: Vec<Work>,
+    mut works: Vec<Work>,
     payers: &[BillingAccount],
 ) -> Result<usize, Fault> {
     let lists = price::all_for_bills(tx).await?;
-    let mut drafted = draft_all(works, payers, &lists);
+    let covered = cover_usage::cover(tx, &mut works, payers).await?;
+    let mut drafted = draft_all(works, payers, &lists, &covered);
+    let made: Vec<Made<'_>> = drafted.iter().map(Drafted::made).collect();
+    cover_usage::record(tx, covered, &made, run.now).await?;
     if drafted.is_empty() {
         return Ok(0);
     }
@@ -163,7 +167,7 @@ pub async fn issue_final(
     let run = Run { kind: BillKind::Final, until: now, now };
     // Only what a cloud still takes: the rest waits for the day's own bill.
     let lists = price::all_for_bills(tx).await?;
-    let probe = draft_all(works, &payers, &lists);
+    let probe = draft_all(works, &payers, &lists, &Covered::default());
     if probe.is_empty() || choose_windows(tx, ctx, run, &probe).await?.is_empty() {
         return Ok(());
     }
@@ -173,12 +177,26 @@ pub async fn issue_final(
     Ok(())
 }
 
-fn draft_all(works: Vec<Work>, payers: &[BillingAccount], lists: &[PriceList]) -> Vec<Drafted> {
+impl Drafted {
+    fn made(&self) -> Made<'_> {
+        let (account, workspace) = (&self.payer.id, &self.work.workspace.id);
+        Made { account, workspace, day: self.work.day, bill: &self.id, lines: &self.draft.lines }
+    }
+}
+
+fn draft_all(
+    works: Vec<Work>,
+    payers: &[BillingAccount],
+    lists: &[PriceList],
+    covered: &Covered,
+) -> Vec<Drafted> {
     let payers: HashMap<_, _> = payers.iter().map(|d| (&d.id, d)).collect();
     let mut drafted = Vec::new();
     for work in works {
         let Some(payer) = payers.get(&work.workspace.billing_account) else { continue };
-        match rating::draft(work.day, work.workspace.price_zone, payer.currency, &work.usage, lists) {
+        let packaged = covered.of(&work);
+        let zone = work.workspace.price_zone;
+        match rating::draft_with(work.day, zone, payer.currency, &work.usage, packaged, lists) {
             Ok(Some(draft)) => {
                 let payer = (*payer).clone();
                 drafted.push(Drafted { work, payer, draft, id: fresh() });
@@ -228,8 +246,7 @@ async fn choose_windows(
 
 fn billed_usage(work: &Work) -> impl Iterator<Item = (usage::Place, &Usage)> {
     let place = (work.workspace.billing_account.clone(), work.workspace.id.clone());
-    let chargeable = |u: &&Usage| u.item.pricing_model() != tandem_proto::item::PricingModel::StatisticsOnly;
-    work.usage.iter().filter(chargeable).map(move |used| (place.clone(), used))
+    work.usage.iter().map(move |used| (place.clone(), used))
 }
 
 /// Everything that is written for the bills of a run.

@@ -6,6 +6,7 @@ pub mod attach_purchase;
 pub mod bind_workspace;
 pub mod change_settlement;
 pub mod close_day;
+pub mod cover_usage;
 pub mod create_account;
 pub mod create_recharge;
 pub mod deliver_usage;
@@ -18,8 +19,13 @@ pub mod jobs;
 mod log_modes;
 mod notice;
 pub mod open_landing;
+pub mod package_acts;
+pub mod package_hold;
+mod package_order;
+pub mod package_usage;
 pub mod prove_bills;
 pub mod prove_ledger;
+pub mod prove_packages;
 pub mod publish_price_list;
 pub mod quote_price;
 pub mod reconcile;
@@ -43,6 +49,7 @@ pub mod update_profile;
 pub mod verify_purchase;
 pub mod wallet_acts;
 pub mod wallet_lane;
+pub mod warn_packages;
 
 #[cfg(test)]
 mod alert_tests;
@@ -50,6 +57,8 @@ mod alert_tests;
 mod calendar_tests;
 #[cfg(test)]
 mod market_tests;
+#[cfg(test)]
+mod package_tests;
 #[cfg(test)]
 mod price_tests;
 #[cfg(test)]

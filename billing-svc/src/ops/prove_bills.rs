@@ -11,6 +11,7 @@ use tandem_proto::page::Page;
 use tandem_service_kit::db::{Database, Kind, Rows, StoreError};
 use tandem_service_kit::fault::Fault;
 
+use super::prove_packages;
 use crate::domain::bill::{Line, LineKind};
 use crate::domain::log_mode::LogModes;
 use crate::domain::price::{PriceKey, PriceList, in_force};
@@ -75,6 +76,9 @@ pub async fn prove_bills(
     }
     differences.extend(usage);
     differences.extend(aside);
+    for (bill, what, stored, recomputed) in prove_packages::of_bills(&db, &bills, &lines).await? {
+        differences.push(Difference { bill, what, stored, recomputed });
+    }
     Ok(Proof { proved: bills.len(), differences, next_page_token })
 }
 
@@ -98,6 +102,11 @@ fn prove(
             rounding = line.amount;
             continue;
         };
+        if line.package.is_some() {
+            // Proved against the package and what is recorded of it.
+            sum = sum.and_then(|sum: LineAmount| sum.checked_add(line.amount));
+            continue;
+        }
         let what = format!("line {item}/{}", line.retention_days);
         let key =
             PriceKey { zone: b.price_zone, currency: b.currency, item, retention_days: line.retention_days };
@@ -240,14 +249,23 @@ async fn usage_against_lines(
           ON l.billing_account_id = b.billing_account_id AND l.bill_id = b.id \
           WHERE b.billing_account_id = u.billing_account_id AND b.workspace_id = u.workspace_id \
           AND l.item = u.item AND l.retention_days = u.retention_days AND l.sub_key = u.sub_key \
-          AND COALESCE(l.adjusted_day, b.usage_day) = u.usage_day) AS on_bills \
+          AND COALESCE(l.adjusted_day, b.usage_day) = u.usage_day) \
+         + (SELECT CAST(COALESCE(SUM(p.covered), 0) AS BIGINT) FROM package_use p \
+          WHERE p.billing_account_id = u.billing_account_id AND p.usage_day = u.usage_day \
+          AND p.workspace_id = u.workspace_id AND p.item = u.item AND p.retention_days = u.retention_days \
+          AND p.sub_key = u.sub_key AND p.bill_id IS NULL) AS on_bills \
          FROM {} JOIN usage_day u ON u.billing_account_id = r.billing_account_id \
-         AND u.workspace_id = r.workspace_id AND u.usage_day = r.usage_day",
+         AND u.workspace_id = r.workspace_id AND u.usage_day = r.usage_day \
+         WHERE u.item <> ? OR EXISTS (SELECT 1 FROM package_use p \
+          WHERE p.billing_account_id = u.billing_account_id AND p.usage_day = u.usage_day \
+          AND p.workspace_id = u.workspace_id AND p.item = u.item)",
         rel.sql
     );
+    // What is only counted stands on a bill only where a package is for it.
+    let values = rel.values.into_iter().chain([BillingItem::Collector.name().into()]);
     let mut differences = Vec::new();
     let mut seen = HashMap::new();
-    for row in read::all(db, &text, rel.values).await? {
+    for row in read::all(db, &text, values).await? {
         let row = Row(&row, "usage_day");
         let (billed, on_bills) = (row.int("billed")?, row.int("on_bills")?);
         let what =

@@ -87,6 +87,17 @@ pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> 
             AND b.currency = e.currency AND b.state IN ('in_arrears', 'overdue')), 0) LIMIT {DIFFERENCES_MAX}"
     );
     collect(db, &text, values(), "open bills against", &mut differences).await?;
+    // What packages' orders charged is what the ledger earned by them, and the other way round.
+    let text = format!(
+        "SELECT e.billing_account_id, e.order_id AS name, CAST(SUM(e.charged) AS BIGINT) AS stored, \
+         CAST(SUM(e.earned) AS BIGINT) AS recomputed FROM (\
+            SELECT billing_account_id, order_id, charged, 0 AS earned FROM package UNION ALL \
+            SELECT billing_account_id, cause_id, 0, amount FROM ledger_entry \
+            WHERE cause = 'package' AND account = 'revenue') AS e \
+         WHERE {scope} GROUP BY e.billing_account_id, e.order_id HAVING SUM(e.charged) <> SUM(e.earned) \
+         LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "order of packages", &mut differences).await?;
     Ok(Proof { entries, sums, differences })
 }
 

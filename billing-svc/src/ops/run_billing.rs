@@ -5,6 +5,7 @@ use tandem_proto::ids::BillingAccountId;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 
+use super::cover_usage;
 use super::issue_bills::{Run, Work, issue};
 use super::log_modes;
 use crate::context::Context;
@@ -36,13 +37,15 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     }
     let ids = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
     let done = i64::try_from(ids.len()).is_ok_and(|found| found < BATCH);
-    let payers: Vec<BillingAccountId> = usage::accounts_of(&tx, &ids).await?.into_values().collect();
-    let accounts = account::lock_all(&tx, &payers).await?;
-    let workspaces = workspace::lock(&tx, &ids).await?;
-    let cursor = match workspaces.last() {
-        Some(last) => format!("{}/{}", last.billing_account, last.id),
+    let owners = usage::accounts_of(&tx, &ids).await?;
+    let cursor = match ids.iter().rev().find_map(|id| Some((owners.get(id)?, id))) {
+        Some((account, last)) => format!("{account}/{last}"),
         None => mark.cursor.clone(),
     };
+    let payers: Vec<BillingAccountId> = owners.values().cloned().collect();
+    let accounts = account::lock_all(&tx, &payers).await?;
+    let ids = cover_usage::together(&tx, site, day, ids, &owners).await?;
+    let workspaces = workspace::lock(&tx, &ids).await?;
     let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
     let mut unbilled = usage::unbilled(&tx, &places, day).await?;
     log_modes::set_aside(&tx, &places, &mut unbilled).await?;

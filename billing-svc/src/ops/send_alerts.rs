@@ -14,6 +14,7 @@ use tandem_service_kit::outbox;
 use crate::context::Context;
 use crate::domain::alert::{Exceeded, LATE_DAYS, Spend, exceeded, period_text};
 use crate::domain::bill::{self as rating, Usage};
+use crate::domain::package_lines::Packaged;
 use crate::domain::price::PriceList;
 use crate::mail::{self, Letter};
 use crate::store::account::key;
@@ -105,7 +106,7 @@ async fn spends(
 
 /// Adds what is not on a bill. What has no price costs nothing yet; the bill run reports it.
 fn add(spend: &mut Spend, used: &Usage, workspace: &Workspace, currency: Currency, lists: &[PriceList]) {
-    let rated = rating::rate(used, used.day, workspace.price_zone, currency, lists);
+    let rated = rating::rate(used, used.day, workspace.price_zone, currency, &Packaged::default(), lists);
     let Ok(line) = rated else { return };
     *spend.months.entry(used.day.month()).or_default() += line.amount.micros;
     *spend.days.entry((used.day, used.item)).or_default() += line.amount.micros;

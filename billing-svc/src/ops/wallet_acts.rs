@@ -1,4 +1,5 @@
-//! What happens to a customer's wallet on somebody's call: money comes in, a card is bought, a voucher is given.
+//! What happens to a customer's wallet on somebody's call: money comes in, a card or a package is bought, a voucher is
+//! given.
 //!
 //! Several acts on one account are made in one transaction, one after the other: a busy account's callers are gathered
 //! (`wallet_lane`), and each is told its own outcome.
@@ -14,6 +15,7 @@ use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
 
+use super::package_acts::{self, Ordered, PackageAct, Shelf};
 use super::repay::{self, Inflow};
 use crate::context::Context;
 use crate::domain::account::BillingAccount;
@@ -59,6 +61,8 @@ pub enum Act {
         /// The code's digest.
         code_digest: String,
     },
+    /// Buy or upgrade packages.
+    Package(PackageAct),
 }
 
 /// What was done.
@@ -82,6 +86,8 @@ pub enum Done {
     },
     /// The account has a new voucher.
     Voucher(NewLot),
+    /// The account has new packages.
+    Packages(Ordered),
 }
 
 /// What acts are decided by, and what they leave to be written.
@@ -96,6 +102,7 @@ struct Book {
     inflows: Vec<Inflow>,
     paid: Vec<Recharge>,
     activated: Vec<String>,
+    shelf: Shelf,
     now: Timestamp,
 }
 
@@ -117,7 +124,7 @@ pub async fn apply(
 }
 
 async fn open(tx: &Tx, payer: BillingAccount, acts: &[Act], now: Timestamp) -> Result<Book, StoreError> {
-    let (mut ids, mut refs, mut digests) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut refs, mut digests, mut packages) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for act in acts {
         match act {
             Act::ConfirmRecharge { id, external_ref } => {
@@ -125,6 +132,7 @@ async fn open(tx: &Tx, payer: BillingAccount, acts: &[Act], now: Timestamp) -> R
                 refs.push(external_ref.clone());
             }
             Act::ActivateVoucher { code_digest } => digests.push(code_digest.clone()),
+            Act::Package(act) => packages.push(act),
             Act::BuyCard { .. } | Act::GrantVoucher { .. } => {}
         }
     }
@@ -139,6 +147,7 @@ async fn open(tx: &Tx, payer: BillingAccount, acts: &[Act], now: Timestamp) -> R
     if !digests.is_empty() {
         codes = voucher_code::lock_all(tx, &digests).await?;
     }
+    let shelf = package_acts::open(tx, &payer, &packages, now).await?;
     Ok(Book {
         payer,
         wallet,
@@ -150,13 +159,14 @@ async fn open(tx: &Tx, payer: BillingAccount, acts: &[Act], now: Timestamp) -> R
         inflows: Vec::new(),
         paid: Vec::new(),
         activated: Vec::new(),
+        shelf,
         now,
     })
 }
 
 /// Writes what the acts left, each kind of thing in one statement.
 async fn close(tx: &Tx, ctx: &Context, book: Book) -> Result<(), Fault> {
-    let Book { payer, wallet, lots, transfers, inflows, paid, activated, now, .. } = book;
+    let Book { payer, wallet, lots, transfers, inflows, paid, activated, shelf, now, .. } = book;
     let posting =
         |transfer| Posting { billing_account: payer.id.clone(), currency: payer.currency, transfer };
     let postings: Vec<Posting> = transfers.into_iter().map(posting).collect();
@@ -164,6 +174,7 @@ async fn close(tx: &Tx, ctx: &Context, book: Book) -> Result<(), Fault> {
     voucher_code::set_activated(tx, &activated, &payer.id, now).await?;
     lot::insert(tx, &lots).await?;
     ledger::post(tx, &postings, now).await?;
+    package_acts::close(tx, ctx, &payer, shelf, now).await?;
     if !inflows.is_empty() {
         repay::repay_bills(tx, &payer.id, inflows, now).await?;
         repay::end_arrears(tx, ctx, payer, wallet.overdraft(), now).await?;
@@ -190,6 +201,11 @@ impl Book {
                 self.give_voucher(voucher, note.clone()).map(Done::Voucher)
             }
             Act::ActivateVoucher { code_digest } => self.activate(code_digest),
+            Act::Package(act) => {
+                let (ordered, paid) = self.shelf.act(&self.payer, &mut self.wallet, act, self.now)?;
+                self.transfers.extend(paid);
+                Ok(Done::Packages(ordered))
+            }
         }
     }
 

@@ -215,7 +215,7 @@ async fn of_a_thousand_purchases_exactly_those_succeed_that_can_be_paid() {
             let (ctx, account) = (Arc::clone(&bench.ctx), account.clone());
             let encode = |done: &Done| match done {
                 Done::Card { card, .. } => card.lot.id.clone().into_bytes(),
-                Done::Recharged { .. } | Done::Voucher(_) => Vec::new(),
+                Done::Recharged { .. } | Done::Voucher(_) | Done::Packages(_) => Vec::new(),
             };
             tokio::spawn(async move {
                 let act = Act::BuyCard { face: cny(10_000) };

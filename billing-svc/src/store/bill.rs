@@ -154,6 +154,7 @@ async fn insert_lines(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreE
         ("amount", Kind::Int),
         ("adjusted_day", Kind::Int),
         ("price_list_version", Kind::Text),
+        ("package_id", Kind::Text),
     ]);
     for (bill, lines) in bills {
         for (number, line) in (1_i64..).zip(lines) {
@@ -171,12 +172,13 @@ async fn insert_lines(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreE
                 line.amount.micros.into(),
                 line.adjusted_day.map(|day| i64::from(day.number())).into(),
                 line.price_list_version.as_str().into(),
+                line.package.as_ref().map(|id| id.as_str()).into(),
             ]);
         }
     }
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
     let columns = "billing_account_id, bill_id, number, kind, item, retention_days, sub_key, quantity, unit_size, \
-                   unit_price, amount, adjusted_day, price_list_version";
+                   unit_price, amount, adjusted_day, price_list_version, package_id";
     let text = format!("INSERT INTO bill_line ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
     tx.run(&text, rel.values).await?;
     Ok(())
@@ -370,6 +372,23 @@ pub async fn list_all(
     read::all(db, &text, values).await?.iter().map(bill).collect()
 }
 
+/// Finds an account's bills by id.
+pub async fn find_all(
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    ids: &[BillId],
+) -> Result<Vec<Bill>, StoreError> {
+    let mut rows = Rows::new(&[("id", Kind::Text)]);
+    ids.iter().for_each(|id| rows.push([id.as_str().into()]));
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT b.* FROM {} JOIN daily_bill b ON b.id = r.id WHERE b.billing_account_id = ?",
+        rel.sql
+    );
+    let values = rel.values.into_iter().chain([account.as_str().into()]);
+    read::all(db, &text, values).await?.iter().map(bill).collect()
+}
+
 /// Finds an account's bill.
 pub async fn find(
     db: &impl ConnectionTrait,
@@ -481,5 +500,6 @@ fn line(row: &QueryResult) -> Result<Line, StoreError> {
         amount: LineAmount { micros: row.int("amount")?, currency },
         adjusted_day,
         price_list_version: row.text("price_list_version")?,
+        package: row.maybe_parse("package_id")?,
     })
 }

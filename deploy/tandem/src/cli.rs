@@ -140,6 +140,8 @@ pub enum Command {
     Card(commands::voucher::CardArgs),
     /// Price lists: publish, list, show, quote
     Price(commands::price::Args),
+    /// Annual and traffic packages: buy, upgrade, list, show what was used
+    Package(commands::package::Args),
     /// Purchases in the clouds' markets: events, replay, subscriptions
     Marketplace(commands::marketplace::Args),
     /// Usage that was submitted to the clouds

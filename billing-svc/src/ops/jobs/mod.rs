@@ -17,7 +17,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{expire_lots, expire_pending, send_alerts, stand};
+use super::{expire_lots, expire_pending, send_alerts, stand, warn_packages};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -115,7 +115,7 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
             }
             Ok(overdue + locked)
         }
-        Job::Reminders => stand::warn_soon(ctx).await,
+        Job::Reminders => Ok(stand::warn_soon(ctx).await? + warn_packages::run(ctx, ctx.clock.now()).await?),
         Job::Alerts => send_alerts::run(ctx, due).await,
         Job::Expiry => expire_lots::run(ctx, due).await,
         Job::PendingPurchases => expire_pending::run(ctx, due).await,

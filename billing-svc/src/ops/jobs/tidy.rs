@@ -6,10 +6,12 @@ use tandem_service_kit::{outbox, request_log, verification};
 use crate::context::Context;
 
 /// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
-const KEPT: [&str; 10] = [
+const KEPT: [&str; 12] = [
     "/tandem.billing.v1.AccountService/SetCurrency",
     "/tandem.billing.v1.BindingService/BindWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.PackageService/OrderPackage",
+    "/tandem.billing.v1.PackageService/UpgradePackage",
     "/tandem.billing.v1.PriceService/PublishPriceList",
     "/tandem.billing.v1.PriceService/SetLogMode",
     "/tandem.billing.v1.WalletService/ActivateVoucher",

@@ -17,6 +17,7 @@ use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
 use tandem_proto::billing::v1::job_service_client::JobServiceClient;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
 use tandem_proto::billing::v1::price_service_client::PriceServiceClient;
+use tandem_proto::billing::v1::package_service_client::PackageServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
 use tandem_proto::common::v1 as common;
@@ -90,6 +91,8 @@ clients! {
     jobs: billing => JobServiceClient;
     /// Price lists and log modes.
     prices: billing => PriceServiceClient;
+    /// Annual and traffic packages.
+    packages: billing => PackageServiceClient;
     /// Usage in Billing.
     billing_usage: billing => BillingUsage;
     /// The marketplace side of Billing.

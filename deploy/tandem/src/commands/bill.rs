@@ -262,6 +262,7 @@ pub fn lines_table(bill: &DailyBill) -> Table {
         "unit_price",
         "amount",
         "adjusted_day",
+        "package_id",
     ]);
     for line in &bill.lines {
         let rounding = line.item == 0;
@@ -276,6 +277,7 @@ pub fn lines_table(bill: &DailyBill) -> Table {
             if rounding { Cell::Absent } else { Cell::amount(line.unit_price.as_ref()) },
             Cell::amount(line.amount.as_ref()),
             Cell::text(&line.adjusted_day),
+            Cell::text(&line.package_id),
         ]);
     }
     table

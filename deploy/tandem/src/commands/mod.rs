@@ -14,6 +14,7 @@ pub mod metering;
 pub mod migrate;
 pub mod outbox;
 pub mod price;
+pub mod package;
 pub mod recharge;
 pub mod reconcile;
 pub mod sandbox;
@@ -65,6 +66,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Voucher(args) => voucher::run(global, args).await,
         Command::Card(args) => voucher::run_card(global, args).await,
         Command::Price(args) => price::run(global, args).await,
+        Command::Package(args) => package::run(global, args).await,
         Command::Marketplace(args) => marketplace::run(global, args).await,
         Command::Metering(args) => metering::run(global, args).await,
         Command::Reconcile(args) => reconcile::run(global, args).await,
