@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::descriptor;
+use tandem_service_kit::audit;
 use tandem_service_kit::clock::SharedClock;
 use tandem_service_kit::db::{self, Database};
 use tandem_service_kit::health::Health;
@@ -128,6 +129,7 @@ impl App {
         ));
         let (relay, relay_stop) = (self.relay, stop.clone());
         tasks.push(tokio::spawn(async move { relay.run(relay_stop).await }));
+        tasks.push(audit::spawn(self.ctx.db.clone(), self.ctx.clock.clone(), stop.clone()));
         if let Some((listener, telemetry)) = self.metrics {
             tasks.push(spawn_metrics(listener, telemetry, self.health.clone(), stop.clone()));
         }
@@ -161,6 +163,7 @@ fn services(
 ) -> Server {
     use pb::account_service_server::AccountServiceServer;
     use pb::alert_service_server::AlertServiceServer;
+    use pb::approval_service_server::ApprovalServiceServer;
     use pb::bill_service_server::BillServiceServer;
     use pb::binding_service_server::BindingServiceServer;
     use pb::event_service_server::EventServiceServer;
@@ -184,11 +187,13 @@ fn services(
         .add(limited!(BillServiceServer, grpc::bill::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(WalletServiceServer, grpc::wallet::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PackageServiceServer, grpc::package::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(ApprovalServiceServer, grpc::approval::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(AlertServiceServer, grpc::alert::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(EventServiceServer, events, DECODE_MAX))
         .add(OutboxService::server(db.clone(), clock.clone()))
+        .audited(db)
 }
 
 fn spawn_metrics(

@@ -18,6 +18,7 @@ use tandem_proto::console::v1::registration_service_server::RegistrationServiceS
 use tandem_proto::console::v1::usage_service_server::UsageServiceServer;
 use tandem_proto::console::v1::workspace_service_server::WorkspaceServiceServer;
 use tandem_proto::descriptor;
+use tandem_service_kit::audit;
 use tandem_service_kit::clock::SharedClock;
 use tandem_service_kit::config::ConfigError;
 use tandem_service_kit::db::{self, Database, StoreError};
@@ -154,6 +155,9 @@ impl App {
         let name = format!("console.{}", fresh_uuid().simple());
         // The loops also stop when the server breaks off by itself.
         let stop = shutdown.child_token();
+        // The audit is written after everything else, so that what drains is recorded, too.
+        let audited = CancellationToken::new();
+        let audit = audit::spawn(self.context.db.clone(), self.context.clock.clone(), audited.clone());
         let mut loops = worker::spawn_all(&self.context, &name, &stop);
         loops.push(self.health.spawn_probe(self.context.db.clone(), name, stop.clone()));
         let (relay, relay_stop) = (self.relay.clone(), stop.clone());
@@ -178,6 +182,8 @@ impl App {
             }
             // The server held the last handle to the recorder, so it ends when all it took is written.
             while self.recording.join_next().await.is_some() {}
+            audited.cancel();
+            drop(audit.await);
         };
         if tokio::time::timeout(self.drain, rest).await.is_err() {
             tracing::warn!("stopping with work unfinished after {:?}", self.drain);
@@ -200,6 +206,7 @@ fn serve(server: Server, context: &Context, recorder: Recorder) -> Server {
         .add(workspaces.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX))
         .add(usage.max_decoding_message_size(BATCH_DECODE_MAX).max_encoding_message_size(ENCODE_MAX))
         .add(OutboxService::server(context.db.clone(), context.clock.clone()))
+        .audited(&context.db)
 }
 
 fn required_signer(config: &Config) -> Result<Signer, ConfigError> {

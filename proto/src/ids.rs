@@ -106,6 +106,8 @@ ids! {
     EventId = "evt_";
     /// A message in an outbox.
     OutboxId = "obx_";
+    /// A request for an act that takes two people.
+    ApprovalId = "apr_";
     /// A landing ticket: a buyer who arrived from a market, and what for.
     LandingTicketId = "lnd_";
 }

@@ -210,6 +210,14 @@ reasons! {
     PriceDayBilled = "PRICE_DAY_BILLED", FailedPrecondition, Never;
     /// Something in the account's currency is still open; the details name it.
     CurrencyInUse = "CURRENCY_IN_USE", FailedPrecondition, Never;
+    /// The request was decided or withdrawn already, or has expired; ask anew.
+    ApprovalNotOpen = "APPROVAL_NOT_OPEN", FailedPrecondition, Never;
+    /// Who asked for an act cannot decide it; a second operator has to.
+    ApproverIsRequester = "APPROVER_IS_REQUESTER", PermissionDenied, Never;
+    /// Only who asked for an act can take the request back; others reject it.
+    NotRequester = "NOT_REQUESTER", PermissionDenied, Never;
+    /// Nothing here is locked, or about to be, for the account's arrears.
+    NothingToUnlock = "NOTHING_TO_UNLOCK", FailedPrecondition, Never;
     /// The usage day has not ended yet in the site's time zone.
     DayNotOver = "DAY_NOT_OVER", FailedPrecondition, Never;
 }

@@ -2,9 +2,10 @@
 //!
 //! - Starting: [`config`], [`telemetry`], [`shutdown`], [`server`], [`metrics_http`].
 //! - Being trusted: [`identity`], [`password`], [`verification`], [`fault`], [`validate`].
-//! - Keeping what was acknowledged: [`db`], [`request_log`], [`outbox`], [`worker`], [`lease`], [`singleton`].
+//! - Keeping what was acknowledged: [`db`], [`request_log`], [`audit`], [`outbox`], [`worker`], [`lease`], [`singleton`].
 //! - Time and chance are handed in: [`clock`], [`fresh`].
 
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod db;

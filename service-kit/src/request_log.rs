@@ -2,16 +2,19 @@
 //! same answer each time (`reliability.md` section 2, design section 4).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use prost::Message;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Value};
 use sha2::{Digest as _, Sha256};
+use tandem_proto::common::v1::Role;
 use tandem_proto::reason::Reason;
 
+use crate::audit::{self, Attempt, Outcome, Record};
 use crate::db::{Database, Kind, Relation, Rows, StoreError, Tx, get, statement};
 use crate::fault::Fault;
-use crate::identity::Caller;
+use crate::identity::{Caller, role_name};
 use crate::validate;
 
 /// How long answers are kept at least (design section 4).
@@ -21,13 +24,26 @@ const PURGE_ROWS: i64 = 5_000;
 const TABLE: &str = "request_log";
 
 /// Names one call of one caller, with a digest of what it asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RequestKey {
     principal: String,
     method: &'static str,
     request_id: String,
     digest: Vec<u8>,
+    role: String,
+    objects: Vec<String>,
+    bulk: bool,
+    attempt: Option<Arc<Attempt>>,
 }
+
+/// Two keys are equal when they name the same call with the same content.
+impl PartialEq for RequestKey {
+    fn eq(&self, other: &RequestKey) -> bool {
+        self.place() == other.place() && self.digest == other.digest
+    }
+}
+
+impl Eq for RequestKey {}
 
 impl RequestKey {
     /// Names the call. Fails when the request id is not 1–255 printable characters.
@@ -40,9 +56,45 @@ impl RequestKey {
         request_id: &str,
         request: &impl Message,
     ) -> Result<RequestKey, Fault> {
-        let request_id = validate::request_id(request_id)?.to_owned();
-        let digest = Sha256::digest(request.encode_to_vec()).to_vec();
-        Ok(RequestKey { principal: caller.name.clone(), method, request_id, digest })
+        let mut key = RequestKey::unnamed(caller, method, request_id)?;
+        let bytes = request.encode_to_vec();
+        key.digest = Sha256::digest(&bytes).to_vec();
+        key.objects = audit::objects(Vec::new(), &bytes);
+        if let Some(attempt) = &key.attempt {
+            attempt.asks(&key.request_id, &key.digest, &key.objects);
+        }
+        Ok(key)
+    }
+
+    /// Names a call of a method that is called so often that its attempts are audited together (`audit`): the answers
+    /// stored here are its record in detail.
+    pub fn bulk(
+        caller: &Caller,
+        method: &'static str,
+        request_id: &str,
+        request: &impl Message,
+    ) -> Result<RequestKey, Fault> {
+        let mut key = RequestKey::unnamed(caller, method, request_id)?;
+        key.bulk = true;
+        key.digest = Sha256::digest(request.encode_to_vec()).to_vec();
+        if let Some(attempt) = &key.attempt {
+            attempt.asks_in_bulk(&key.request_id, &key.digest);
+        }
+        Ok(key)
+    }
+
+    fn unnamed(caller: &Caller, method: &'static str, request_id: &str) -> Result<RequestKey, Fault> {
+        let attempt = audit::current();
+        Ok(RequestKey {
+            principal: caller.name.clone(),
+            method,
+            request_id: validate::request_id(request_id)?.to_owned(),
+            digest: Vec::new(),
+            role: attempt.as_ref().map_or_else(|| role_of(caller), |attempt| attempt.role()),
+            objects: Vec::new(),
+            bulk: false,
+            attempt,
+        })
     }
 
     /// Who calls.
@@ -65,9 +117,43 @@ impl RequestKey {
         &self.digest
     }
 
+    /// The audit's row for the call's effect; `None` for a method that is audited in bulk.
+    fn record(&self, reply: &[u8], now: Timestamp) -> Option<Record> {
+        if self.bulk {
+            return None;
+        }
+        if let Some(attempt) = &self.attempt {
+            attempt.goes_with_effect();
+        }
+        Some(Record {
+            at: now,
+            principal: self.principal.clone(),
+            role: self.role.clone(),
+            method: self.method.to_owned(),
+            request_id: self.request_id.clone(),
+            digest: self.digest.clone(),
+            objects: audit::objects(self.objects.clone(), reply),
+            outcome: Outcome::Accepted,
+            reason: String::new(),
+            attempts: 1,
+            note: String::new(),
+        })
+    }
+
+    fn made_before(&self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.made_before();
+        }
+    }
+
     fn place(&self) -> [Value; 3] {
         [self.principal.clone().into(), self.method.into(), self.request_id.clone().into()]
     }
+}
+
+/// The caller's role by name; empty when it is not known any more, as of a call that is finished later.
+fn role_of(caller: &Caller) -> String {
+    if caller.role == Role::Unspecified { String::new() } else { role_name(caller.role) }
 }
 
 /// What a call finds when it starts.
@@ -84,7 +170,7 @@ pub enum Open<R> {
 pub struct Pending<R> {
     /// The transaction in which the effect is made.
     pub tx: Tx,
-    key: RequestKey,
+    key: Box<RequestKey>,
     answer: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -106,7 +192,7 @@ pub async fn open<R: Message + Default>(db: &Database, key: RequestKey) -> Resul
                 VALUES (?, ?, ?, ?, NULL, 0) ON CONFLICT (principal, method, request_id) DO NOTHING";
     let values = [principal, method, request_id, key.digest.clone().into()];
     if tx.run(mark, values).await? == 1 {
-        return Ok(Open::Fresh(Pending { tx, key, answer: std::marker::PhantomData }));
+        return Ok(Open::Fresh(Pending { tx, key: Box::new(key), answer: std::marker::PhantomData }));
     }
     let found = find(&tx, &key).await;
     tx.rollback().await;
@@ -115,12 +201,16 @@ pub async fn open<R: Message + Default>(db: &Database, key: RequestKey) -> Resul
 }
 
 impl<R: Message + Default> Pending<R> {
-    /// Stores the answer beside the effect and commits both.
+    /// Stores the answer and the audit's row beside the effect and commits all.
     pub async fn finish(self, response: R, now: Timestamp) -> Result<R, Fault> {
+        let reply = response.encode_to_vec();
+        if let Some(record) = self.key.record(&reply, now) {
+            self.tx.record(vec![record]).await?;
+        }
         let [principal, method, request_id] = self.key.place();
         let save = "UPDATE request_log SET reply = ?, created_at = ? \
                     WHERE principal = ? AND method = ? AND request_id = ?";
-        let reply = Value::from(response.encode_to_vec());
+        let reply = Value::from(reply);
         let saved =
             self.tx.run(save, [reply, now.as_microsecond().into(), principal, method, request_id]).await?;
         if saved != 1 {
@@ -149,6 +239,7 @@ fn decode<R: Message + Default>(key: &RequestKey, digest: &[u8], reply: &[u8]) -
     if digest != key.digest {
         return Err(Fault::new(Reason::RequestIdReused));
     }
+    key.made_before();
     Ok(R::decode(reply).map_err(|_| StoreError::Corrupt { table: TABLE, column: "reply" })?)
 }
 
@@ -195,7 +286,10 @@ pub async fn replay_raw(
         let place = (key.principal.clone(), key.method.to_owned(), key.request_id.clone());
         match found.get(&place) {
             Some((digest, _)) if *digest != key.digest => Err(Fault::new(Reason::RequestIdReused)),
-            Some((_, reply)) => Ok(Some(reply.clone())),
+            Some((_, reply)) => {
+                key.made_before();
+                Ok(Some(reply.clone()))
+            }
             None => Ok(None),
         }
     });
@@ -204,7 +298,10 @@ pub async fn replay_raw(
 
 /// Answers to be stored together, beside their effects.
 #[derive(Debug)]
-pub struct Answers(Rows);
+pub struct Answers {
+    rows: Rows,
+    records: Vec<Record>,
+}
 
 impl Answers {
     /// Takes answers whose keys differ.
@@ -217,18 +314,21 @@ impl Answers {
             ("reply", Kind::Bytes),
             ("created_at", Kind::Int),
         ]);
+        let mut records = Vec::new();
         for (key, reply) in answers {
+            records.extend(key.record(&reply, now));
             let [principal, method, request_id] = key.place();
             let (digest, reply) = (key.digest.clone().into(), reply.into());
             rows.push([principal, method, request_id, digest, reply, now.as_microsecond().into()]);
         }
-        Answers(rows)
+        Answers { rows, records }
     }
 
     /// The statement that stores them, with its first parameter's number. It fails with [`StoreError::Conflict`] when a
-    /// twin stored one meanwhile: then nothing may be kept; look again.
+    /// twin stored one meanwhile: then nothing may be kept; look again. It leaves out the audit's rows, so it is for
+    /// methods that are audited in bulk.
     pub fn insert(&self, backend: DbBackend, first: usize) -> Result<Relation, StoreError> {
-        let rows = self.0.relation(backend, "r", first)?;
+        let rows = self.rows.relation(backend, "r", first)?;
         let sql = format!(
             "INSERT INTO request_log (principal, method, request_id, digest, reply, created_at) \
              SELECT principal, method, request_id, digest, reply, created_at FROM {}",
@@ -237,10 +337,13 @@ impl Answers {
         Ok(Relation { sql, values: rows.values })
     }
 
-    /// Stores them in a transaction; fails as [`Answers::insert`] says.
+    /// Stores them in a transaction, with the audit's rows; fails as [`Answers::insert`] says.
     pub async fn save(&self, tx: &Tx) -> Result<(), StoreError> {
         let insert = self.insert(tx.get_database_backend(), 1)?;
         tx.run(&insert.sql, insert.values).await?;
+        if !self.records.is_empty() {
+            tx.record(self.records.clone()).await?;
+        }
         Ok(())
     }
 }
@@ -275,7 +378,7 @@ pub async fn purge(
 
 #[cfg(test)]
 mod tests {
-    use tandem_proto::common::v1::{Money, Role};
+    use tandem_proto::common::v1::Money;
 
     use super::*;
     use crate::db::testing::{both, postgres};

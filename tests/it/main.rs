@@ -1,6 +1,8 @@
 //! The integration tests: everything that is promised, through what is served, on both engines.
 
+mod approvals;
 mod arrears;
+mod audit;
 mod boundaries;
 mod callbacks;
 mod cloud_life;

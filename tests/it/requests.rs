@@ -14,6 +14,7 @@ use tandem_proto::console::v1::activate_workspace_request::Activation;
 use tandem_proto::console::v1::commercial_activation::Payer;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::reason_of;
+use tandem_tests::clients::Clients;
 use tandem_tests::customer::{PASSWORD, activation, commercial};
 use tandem_tests::day::{day, hours, point};
 use tandem_tests::engine::Engine;
@@ -56,7 +57,18 @@ async fn repeat<M: Message>(
 ) -> anyhow::Result<Bytes> {
     let method = tandem_proto::access::of(path).context(path)?;
     let role = method.roles.iter().copied().find(|role| *role != Role::Operator).unwrap_or(Role::Operator);
-    let channel = || anyhow::Ok(system.as_role(role)?.of(served_by(path)[0]));
+    repeat_through(&*system.as_role(role)?, seen, path, first, other).await
+}
+
+/// [`repeat`] in the name of one caller.
+async fn repeat_through<M: Message>(
+    clients: &Clients,
+    seen: &mut Vec<&'static str>,
+    path: &'static str,
+    first: &M,
+    other: &M,
+) -> anyhow::Result<Bytes> {
+    let channel = || anyhow::Ok(clients.of(served_by(path)[0]));
     let bytes = |message: &M| Bytes::from(message.encode_to_vec());
     let once = call_as(channel()?, path, bytes(first)).await.with_context(|| path.to_owned())?;
     let twice = call_as(channel()?, path, bytes(first)).await.with_context(|| format!("{path}, repeated"))?;
@@ -314,6 +326,50 @@ async fn packages(
     let other = other!(upgrade, |m| m.offer = "enterprise".to_owned());
     repeat(system, seen, "/tandem.billing.v1.PackageService/UpgradePackage", &upgrade, &other).await?;
     ensure!(system.wallet(account).await? == (22_000_000, 0), "a repetition upgrades nothing");
+/// Acts that take two people: the operator asks and takes back, a second one decides.
+async fn approvals(system: &System, seen: &mut Vec<&'static str>, account: &str) -> anyhow::Result<()> {
+    let ask = |name: &str| billing::RequestApprovalRequest {
+        request_id: request_id(name),
+        billing_account_id: account.to_owned(),
+        act: Some(billing::request_approval_request::Act::Adjustment(billing::Adjustment {
+            direction: billing::AdjustmentDirection::Credit.into(),
+            amount: Some(cny(100)),
+        })),
+        reason: "a slip".to_owned(),
+    };
+    let mut ids = Vec::new();
+    for name in ["ask-1", "ask-2", "ask-3"] {
+        let asked = ask(name);
+        let other = other!(asked, |m| m.reason = "another".to_owned());
+        let path = "/tandem.billing.v1.ApprovalService/RequestApproval";
+        let answer = repeat(system, seen, path, &asked, &other).await?;
+        ids.push(billing::RequestApprovalResponse::decode(answer)?.approval.context("approval")?.id);
+    }
+    let [first, second, third] = ids.as_slice() else { anyhow::bail!("three were asked for") };
+    let second_person = system.approver()?;
+    let approve = billing::ApproveRequest {
+        request_id: request_id("approve"),
+        approval_id: first.clone(),
+        note: String::new(),
+    };
+    let other = other!(approve, |m| m.approval_id = second.clone());
+    let path = "/tandem.billing.v1.ApprovalService/Approve";
+    repeat_through(&second_person, seen, path, &approve, &other).await?;
+    let reject = billing::RejectRequest {
+        request_id: request_id("reject"),
+        approval_id: second.clone(),
+        note: "no".to_owned(),
+    };
+    let other = other!(reject, |m| m.note = "never".to_owned());
+    let path = "/tandem.billing.v1.ApprovalService/Reject";
+    repeat_through(&second_person, seen, path, &reject, &other).await?;
+    let withdraw = billing::WithdrawRequest {
+        request_id: request_id("withdraw"),
+        approval_id: third.clone(),
+        note: String::new(),
+    };
+    let other = other!(withdraw, |m| m.note = "sorry".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.ApprovalService/Withdraw", &withdraw, &other).await?;
     Ok(())
 }
 
@@ -373,6 +429,8 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     ensure!(system.wallet(&account.id).await? == (15_000, 0), "a repetition books nothing");
     credit(system, seen, &account.id).await?;
     ensure!(system.wallet(&account.id).await? == (5_000, 0), "a repetition buys nothing");
+    approvals(system, seen, &account.id).await?;
+    ensure!(system.wallet(&account.id).await? == (5_100, 0), "a repetition credits nothing");
 
     let profile = billing::WorkspaceProfile {
         workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),

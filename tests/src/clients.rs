@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_proto::billing::v1 as billing;
+use tandem_proto::common::v1::audit_service_client::AuditServiceClient;
 use tandem_proto::common::v1::outbox_service_client::OutboxServiceClient;
 use tandem_proto::console::v1 as console;
 use tandem_proto::marketplace::v1::marketplace_gateway_service_client::MarketplaceGatewayServiceClient;
@@ -49,6 +50,8 @@ clients! {
     usage: console::usage_service_client::UsageServiceClient<PeerChannel>, console;
     /// The Console's outbox.
     console_outbox: OutboxServiceClient<PeerChannel>, console;
+    /// Who tried to change what in the Console.
+    console_audit: AuditServiceClient<PeerChannel>, console;
     /// Billing's accounts.
     billing_accounts: billing::account_service_client::AccountServiceClient<PeerChannel>, billing;
     /// Billing's bindings.
@@ -67,6 +70,10 @@ clients! {
     prices: billing::price_service_client::PriceServiceClient<PeerChannel>, billing;
     /// The event feed.
     events: billing::event_service_client::EventServiceClient<PeerChannel>, billing;
+    /// Acts that take two people.
+    approvals: billing::approval_service_client::ApprovalServiceClient<PeerChannel>, billing;
+    /// Who tried to change what in Billing.
+    billing_audit: AuditServiceClient<PeerChannel>, billing;
     /// Billing's outbox.
     billing_outbox: OutboxServiceClient<PeerChannel>, billing;
     /// The gateway.

@@ -23,6 +23,8 @@ pub const PRODUCT: &str = "cmgj00099001";
 pub const VENDOR: tandem_proto::vendor::Vendor = tandem_proto::vendor::Vendor::Alibaba;
 /// The names of the secrets that both sides of the market share.
 const SECRETS: [&str; 3] = ["isv_key", "access_key_id", "access_key_secret"];
+/// A second person who runs the system.
+const APPROVER: &str = "approver";
 /// Every role that a caller may have.
 pub const ROLES: [Role; 7] = [
     Role::Operator,
@@ -86,6 +88,8 @@ async fn free_port() -> anyhow::Result<SocketAddr> {
 /// Keys and secrets of one system.
 pub struct Keys {
     signers: BTreeMap<String, Arc<Signer>>,
+    approver: Arc<Signer>,
+    approver_key: String,
     public: BTreeMap<String, String>,
     /// The secrets that the market's two sides share, by the adapter's names.
     pub market: BTreeMap<String, SecretString>,
@@ -107,13 +111,21 @@ impl Keys {
             std::fs::write(folder.join(name), &secret)?;
             market.insert(name.to_owned(), SecretString::from(secret));
         }
-        Ok(Keys { signers, public, market })
+        let key = SigningKey::generate()?;
+        let approver_key = key.public_key();
+        let approver = Arc::new(Signer::new(APPROVER, Role::Operator, key));
+        Ok(Keys { signers, approver, approver_key, public, market })
     }
 
     /// The signer of a role: the caller is named like it.
     pub fn signer(&self, role: Role) -> anyhow::Result<Arc<Signer>> {
         let signer = self.signers.get(&role_name(role));
         Ok(Arc::clone(signer.ok_or_else(|| anyhow::anyhow!("no caller has the role {role:?}"))?))
+    }
+
+    /// The signer of a second person who runs the system.
+    pub fn approver(&self) -> Arc<Signer> {
+        Arc::clone(&self.approver)
     }
 
     /// The key that signs callbacks.
@@ -225,6 +237,12 @@ fn common(
             "[[identity.callers]]\nname = '{caller}'\nrole = '{caller}'\npublic_keys = ['{key}']\n"
         )?;
     }
+    write!(
+        text,
+        "[[identity.callers]]\nname = '{APPROVER}'\nrole = '{}'\npublic_keys = ['{}']\n",
+        role_name(Role::Operator),
+        keys.approver_key
+    )?;
     Ok(text)
 }
 

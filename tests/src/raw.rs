@@ -16,7 +16,9 @@ pub fn served_by(path: &str) -> Vec<Service> {
         path if path.starts_with("/tandem.console.") => vec![Service::Console],
         path if path.starts_with("/tandem.billing.") => vec![Service::Billing],
         path if path.starts_with("/tandem.marketplace.") => vec![Service::Gateway],
-        path if path.starts_with("/tandem.common.v1.OutboxService/") => {
+        path if path.starts_with("/tandem.common.v1.OutboxService/")
+            || path.starts_with("/tandem.common.v1.AuditService/") =>
+        {
             vec![Service::Console, Service::Billing]
         }
         _ => Service::ALL.to_vec(),

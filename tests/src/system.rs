@@ -325,6 +325,11 @@ impl System {
         self.as_role(Role::Operator)
     }
 
+    /// Clients of a second person who runs the system.
+    pub fn approver(&self) -> anyhow::Result<Clients> {
+        Clients::connect(&self.addresses, &self.keys.approver())
+    }
+
     /// Clients of the back end of the customers' pages.
     pub fn portal(&self) -> anyhow::Result<Arc<Clients>> {
         self.as_role(Role::Portal)

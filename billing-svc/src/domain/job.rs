@@ -11,7 +11,7 @@ names! {
     Job: "bill_run, standing, reminders, alerts, expiry, pending_purchases, reconcile or tidy";
     /// Makes the bills of closed days, site by site, oldest day first.
     BillRun = "bill_run";
-    /// Makes debts overdue and locks workspaces when their 14 days are over.
+    /// Makes debts overdue, ends forced unlocks and locks workspaces when their 14 days are over.
     Standing = "standing";
     /// Warns by mail of locks that are near.
     Reminders = "reminders";

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod alert;
+pub mod approval;
 pub mod bill;
 pub mod binding;
 pub mod card;

@@ -2,8 +2,10 @@
 
 pub mod account;
 pub mod alert;
+pub mod approval;
 pub mod bill;
 pub mod binding;
+mod convert_approval;
 mod convert_bill;
 mod convert_marketplace;
 mod convert_price;

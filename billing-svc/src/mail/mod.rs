@@ -68,6 +68,20 @@ pub struct PackageFacts {
     pub price: String,
 }
 
+/// What staff did to an account's cash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CashChange {
+    /// Something was added.
+    Credit,
+    /// Something was taken.
+    Debit,
+    /// Money went back to the customer.
+    Refund {
+        /// The payment's reference.
+        reference: String,
+    },
+}
+
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Letter {
@@ -115,6 +129,24 @@ pub enum Letter {
     WorkspaceUnlocked {
         /// Their names.
         workspaces: Vec<String>,
+    },
+    /// Staff unlocked workspaces although nothing was paid.
+    WorkspaceUnlockedForNow {
+        /// Their names.
+        workspaces: Vec<String>,
+        /// What is still owed.
+        amount: String,
+        /// Until when they are in use whatever is owed.
+        until: String,
+        /// When they are locked unless it is paid.
+        lock_day: String,
+    },
+    /// Staff changed an account's cash.
+    CashChanged {
+        /// How.
+        change: CashChange,
+        /// By how much.
+        amount: String,
     },
     /// A cloud subscription ended and its workspaces fell back (`domain.md` 3.11).
     SubscriptionEnded {

@@ -2,7 +2,7 @@
 
 use tandem_proto::language::Language;
 
-use super::{IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title};
+use super::{CashChange, IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title};
 
 /// Longest value that goes into a mail; far above every name that is accepted.
 const VALUE_CHARS_MAX: usize = 512;
@@ -69,6 +69,18 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
             template!("workspace_unlocked", language),
             vec![("workspaces", list(names(workspaces), language))],
         ),
+        Letter::WorkspaceUnlockedForNow { workspaces, amount, until, lock_day } => (
+            template!("workspace_unlocked_for_now", language),
+            vec![
+                ("workspaces", list(names(workspaces), language)),
+                ("amount", line(amount)),
+                ("until", line(until)),
+                ("lock_day", line(lock_day)),
+            ],
+        ),
+        Letter::CashChanged { change, amount } => {
+            (template!("cash_changed", language), vec![("change", cash_change(change, amount, language))])
+        }
         Letter::SubscriptionEnded { vendor, cloud_account, workspaces, method, deadline } => (
             template!("subscription_ended", language),
             vec![
@@ -126,6 +138,24 @@ fn watched(item: &str, language: Language) -> String {
         ("", Language::En) => "spending of the month to date".to_owned(),
         (item, Language::Zh) => format!("{} 当日消费", line(item)),
         (item, Language::En) => format!("spending on {} of the day", line(item)),
+    }
+}
+
+fn cash_change(change: &CashChange, amount: &str, language: Language) -> String {
+    let amount = line(amount);
+    match (change, language) {
+        (CashChange::Credit, Language::Zh) => format!("您的现金余额增加了 {amount}；如有欠费，已先行抵扣。"),
+        (CashChange::Credit, Language::En) => {
+            format!("{amount} was added to your cash; it repaid what you owed, if anything, first.")
+        }
+        (CashChange::Debit, Language::Zh) => format!("作为更正，您的现金余额减少了 {amount}。"),
+        (CashChange::Debit, Language::En) => format!("{amount} was taken from your cash as a correction."),
+        (CashChange::Refund { reference }, Language::Zh) => {
+            format!("您的现金余额中 {amount} 已退还给您，付款凭证号：{}。", line(reference))
+        }
+        (CashChange::Refund { reference }, Language::En) => {
+            format!("{amount} of your cash was returned to you by payment {}.", line(reference))
+        }
     }
 }
 

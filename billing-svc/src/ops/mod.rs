@@ -9,7 +9,9 @@ pub mod close_day;
 pub mod cover_usage;
 pub mod create_account;
 pub mod create_recharge;
+pub mod decide_approval;
 pub mod deliver_usage;
+pub mod end_grace;
 pub mod end_subscription;
 pub mod expire_lots;
 pub mod expire_pending;
@@ -32,6 +34,7 @@ pub mod reconcile;
 pub mod record_events;
 pub mod repay;
 pub mod replay_event;
+pub mod request_approval;
 pub mod resolve_metering;
 pub mod run_billing;
 pub mod send_alerts;
@@ -53,6 +56,8 @@ pub mod warn_packages;
 
 #[cfg(test)]
 mod alert_tests;
+#[cfg(test)]
+mod approval_tests;
 #[cfg(test)]
 mod calendar_tests;
 #[cfg(test)]

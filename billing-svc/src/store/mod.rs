@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod alert;
+pub mod approval;
 pub mod bill;
 pub mod binding;
 pub mod currency;

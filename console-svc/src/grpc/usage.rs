@@ -55,7 +55,7 @@ impl UsageService for Usage {
     ) -> Result<Response<RecordUsageResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let key = RequestKey::new(&caller, RECORD, &request.request_id, &request)?;
+        let key = RequestKey::bulk(&caller, RECORD, &request.request_id, &request)?;
         let points = request.points.into_iter().map(Into::into).collect();
         Ok(Response::new(self.recorder.record(key, points).await?))
     }
@@ -71,7 +71,7 @@ impl UsageService for Usage {
         let mut waiting: VecDeque<(i64, oneshot::Receiver<Answer>)> = VecDeque::new();
         let mut base = 0_i64;
         while let Some(batch) = batches.message().await? {
-            let key = RequestKey::new(&caller, RECORD_STREAM, &batch.request_id, &batch)?;
+            let key = RequestKey::bulk(&caller, RECORD_STREAM, &batch.request_id, &batch)?;
             let points: Vec<_> = batch.points.into_iter().map(Into::into).collect();
             let count = i64::try_from(points.len()).unwrap_or(i64::MAX);
             waiting.push_back((base, lane.take(key, points).await?));

@@ -73,6 +73,9 @@ pub struct Global {
     /// The sandbox cloud [default: what `tandem up` wrote, else http://127.0.0.1:8090]
     #[arg(long, global = true, env = "TANDEM_ENDPOINT_SANDBOX", value_name = "URL", hide_short_help = true)]
     pub endpoint_sandbox: Option<String>,
+    /// Act as the second operator, whose key is keys/approver.key under --data
+    #[arg(long, global = true, hide_short_help = true)]
+    pub as_approver: bool,
     /// Write JSON instead of tables
     #[arg(long, global = true)]
     pub json: bool,
@@ -150,6 +153,10 @@ pub enum Command {
     Reconcile(commands::reconcile::Args),
     /// What is on its way out of the services
     Outbox(commands::outbox::Args),
+    /// Acts that take two people: adjustments, refunds, forced unlocks
+    Approval(commands::approval::Args),
+    /// Who tried to change what: list it, prove that nobody touched it
+    Audit(commands::audit::Args),
     /// Billing accounts
     Account(commands::account::Args),
     /// Workspaces and how they are settled
@@ -188,6 +195,7 @@ impl Global {
     pub fn clients(&self) -> Result<Clients> {
         let bearer = match &self.token {
             Some(token) => Bearer::given(token.trim()),
+            None if self.as_approver => Bearer::signed(self.data_dir().approver()?),
             None => Bearer::signed(self.data_dir().signer(Role::Operator)?),
         };
         Clients::new(&self.endpoints(), bearer)

@@ -25,6 +25,12 @@ use crate::failure::{Attempt as _, Failure, Result};
 /// Signs service tokens.
 pub const IDENTITY_KEY: &str = "identity.key";
 
+/// A second operator, for acts that take two people. Its key is a file of its own, so that it can be given to somebody
+/// else and taken away from the first.
+pub const APPROVER: &str = "approver";
+/// The second operator's key.
+pub const APPROVER_KEY: &str = "approver.key";
+
 /// Every role a token can be made for.
 pub const ROLES: [Role; 7] = [
     Role::Operator,
@@ -95,7 +101,9 @@ impl DataDir {
         make(&self.root, 0o755)?;
         make(&self.mail(), 0o755)?;
         make(&self.path("keys"), 0o700)?;
-        self.secret_once(IDENTITY_KEY, || Ok(SigningKey::generate()?.to_secret()))?;
+        for key in [IDENTITY_KEY, APPROVER_KEY] {
+            self.secret_once(key, || Ok(SigningKey::generate()?.to_secret()))?;
+        }
         random.iter().try_for_each(|name| self.secret_once(name, || Ok(fresh::random_token().into())))
     }
 
@@ -138,6 +146,12 @@ impl DataDir {
     pub fn signer(&self, role: Role) -> Result<Signer> {
         let key = SigningKey::from_secret(&self.secret(IDENTITY_KEY)?)?;
         Ok(Signer::new(role_name(role), role, key))
+    }
+
+    /// Makes tokens in the name of the second operator.
+    pub fn approver(&self) -> Result<Signer> {
+        let key = SigningKey::from_secret(&self.secret(APPROVER_KEY)?)?;
+        Ok(Signer::new(APPROVER, Role::Operator, key))
     }
 
     /// Remembers where the running process listens.
@@ -184,12 +198,13 @@ mod tests {
         let before = data.secret(IDENTITY_KEY).unwrap().expose_secret().to_owned();
         data.prepare(&["shared"]).unwrap();
         assert_eq!(data.secret(IDENTITY_KEY).unwrap().expose_secret(), before);
-        for name in [IDENTITY_KEY, "shared"] {
+        for name in [IDENTITY_KEY, APPROVER_KEY, "shared"] {
             let mode = std::fs::metadata(data.path("keys").join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
             assert!(data.secret_ref(name).resolve().is_ok(), "{name} is refused as a secret");
         }
         assert_eq!(data.signer(Role::Operator).unwrap().name(), "operator");
+        assert_eq!(data.approver().unwrap().name(), "approver");
     }
 
     #[test]

@@ -81,12 +81,24 @@ pub struct DatabaseSection {
     pub max_connections: u32,
     /// How long to wait for a connection on PostgreSQL (`reliability.md` 4.4).
     pub acquire_timeout_ms: u64,
+    /// The secret that the audit's hashes are made with, 24 bytes or more, the same in every replica; without it they
+    /// are plain, and whoever can write to the database can make them.
+    pub audit_key: Option<SecretRef>,
+    /// Earlier secrets, to prove older rows.
+    pub audit_old_keys: Vec<SecretRef>,
 }
 
 impl Default for DatabaseSection {
     fn default() -> DatabaseSection {
         let url = "sqlite:tandem.db".to_owned();
-        DatabaseSection { url, password: None, max_connections: 16, acquire_timeout_ms: 500 }
+        DatabaseSection {
+            url,
+            password: None,
+            max_connections: 16,
+            acquire_timeout_ms: 500,
+            audit_key: None,
+            audit_old_keys: Vec::new(),
+        }
     }
 }
 

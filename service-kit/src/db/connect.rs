@@ -11,11 +11,13 @@ use sea_orm::{
     IsolationLevel, RuntimeErr, SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector,
     TransactionOptions, TransactionTrait as _, Value,
 };
+use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgPool, SqliteConnection};
 
 use super::{StoreError, Tx, statement};
+use crate::audit::{Audit, Seal};
 use crate::config::DatabaseSection;
 use crate::outbox::Wake;
 
@@ -27,6 +29,8 @@ const SQLITE_ACQUIRE: Duration = Duration::from_secs(5);
 const SQLITE_READERS: u32 = 4;
 /// A PostgreSQL connection that was idle for longer is tested before use (`dependencies.md` 4, pitfall 4).
 const IDLE_TEST: Duration = Duration::from_secs(30);
+/// Least length of a key for the audit's hashes (`reliability.md` section 8).
+const AUDIT_KEY_BYTES: usize = 24;
 /// Prepared statements kept per connection: the services have a few hundred texts, migrations aside.
 const STATEMENTS: usize = 256;
 
@@ -40,6 +44,7 @@ pub struct Database {
     pub read: DatabaseConnection,
     wake: Wake,
     edition: Arc<AtomicU64>,
+    audit: Arc<Audit>,
     connections: u32,
 }
 
@@ -66,6 +71,7 @@ impl Database {
             self.write.begin_with_options(options).await?,
             self.wake.clone(),
             Arc::clone(&self.edition),
+            Arc::clone(&self.audit),
         ))
     }
 
@@ -116,6 +122,11 @@ impl Database {
         &self.wake
     }
 
+    /// The audit's chains of this process, and the attempts that wait to be written.
+    pub(crate) fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
     /// A number that grows when this process commits a change of rows that are remembered somewhere ([`Tx::outdate`]).
     /// Who remembers rows notes it before reading them, and reads again when it has grown.
     pub fn edition(&self) -> u64 {
@@ -133,6 +144,21 @@ impl Database {
         self.write.close().await?;
         Ok(())
     }
+}
+
+/// The audit of a process, hashed with the configured keys.
+fn audit(section: &DatabaseSection) -> Result<Arc<Audit>, StoreError> {
+    let mut secrets = Vec::new();
+    for key in section.audit_key.iter().chain(&section.audit_old_keys) {
+        let secret = key.resolve().map_err(|error| bad_url(&error.to_string()))?;
+        if secret.expose_secret().len() < AUDIT_KEY_BYTES {
+            return Err(bad_url(&format!(
+                "database.audit_key: {key} must have {AUDIT_KEY_BYTES} bytes or more"
+            )));
+        }
+        secrets.push(secret);
+    }
+    Ok(Audit::new(Seal::new(secrets.iter().map(|secret| secret.expose_secret().as_bytes()))))
 }
 
 fn bad_url(text: &str) -> StoreError {
@@ -173,6 +199,7 @@ async fn sqlite(section: &DatabaseSection) -> Result<Database, StoreError> {
         read: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
         wake: Wake::default(),
         edition: Arc::default(),
+        audit: audit(section)?,
         // The writer is one, but a SQLite change takes far less than a millisecond, so more may queue for it.
         connections: section.max_connections.max(1),
     })
@@ -204,7 +231,7 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
         ]);
     if let Some(password) = &section.password {
         let secret = password.resolve().map_err(|error| bad_url(&error.to_string()))?;
-        options = options.password(secrecy::ExposeSecret::expose_secret(&secret));
+        options = options.password(secret.expose_secret());
     }
     let connections = section.max_connections.max(1);
     let pool = PgPoolOptions::new()
@@ -227,5 +254,13 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
         .connect_with(options)
         .await?;
     let write = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-    Ok(Database { read: write.clone(), write, wake: Wake::default(), edition: Arc::default(), connections })
+    let audit = audit(section)?;
+    Ok(Database {
+        read: write.clone(),
+        write,
+        wake: Wake::default(),
+        edition: Arc::default(),
+        audit,
+        connections,
+    })
 }

@@ -5,7 +5,7 @@ use sea_orm_migration::prelude::async_trait;
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 pub(super) fn all() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(KitTables)]
+    vec![Box::new(KitTables), Box::new(Audit)]
 }
 
 /// Request log, outbox, verification codes, leases and the health probe.
@@ -74,6 +74,60 @@ const TABLES: &[&str] = &[
         probed_at BIGINT NOT NULL
     )",
 ];
+
+/// The audit.
+struct Audit;
+
+impl MigrationName for Audit {
+    fn name(&self) -> &str {
+        "kit_0002_audit"
+    }
+}
+
+/// Rows that are only added; a chain is written by one process, one transaction at a time.
+const AUDIT: &[&str] = &[
+    "CREATE TABLE audit_row (
+        chain TEXT NOT NULL,
+        number BIGINT NOT NULL,
+        happened_at BIGINT NOT NULL,
+        principal TEXT NOT NULL,
+        role TEXT NOT NULL,
+        method TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        digest BYTES NOT NULL,
+        object_1 TEXT NOT NULL,
+        object_2 TEXT NOT NULL,
+        object_3 TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        note TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        prev_hash BYTES NOT NULL,
+        hash BYTES NOT NULL,
+        PRIMARY KEY (chain, number),
+        CHECK (number > 0 AND attempts > 0)
+    )",
+    "CREATE INDEX audit_row_time ON audit_row (happened_at, chain, number)",
+    "CREATE INDEX audit_row_object_1 ON audit_row (object_1, happened_at) WHERE object_1 <> ''",
+    "CREATE INDEX audit_row_object_2 ON audit_row (object_2, happened_at) WHERE object_2 <> ''",
+    "CREATE INDEX audit_row_object_3 ON audit_row (object_3, happened_at) WHERE object_3 <> ''",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Audit {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let bytes = if manager.get_database_backend() == DbBackend::Postgres { "BYTEA" } else { "BLOB" };
+        for statement in AUDIT {
+            manager.get_connection().execute_unprepared(&statement.replace("BYTES", bytes)).await?;
+        }
+        super::append_only(manager, "audit_row").await
+    }
+
+    async fn down(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
+        Err(DbErr::Migration("what was acknowledged is never dropped".to_owned()))
+    }
+}
 
 #[async_trait::async_trait]
 impl MigrationTrait for KitTables {

@@ -1,12 +1,13 @@
 //! A transaction that cannot lose what it claims to have committed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::error::POISONED;
 use super::{StoreError, statement};
+use crate::audit::{self, Audit, Borrowed, Record};
 use crate::outbox::Wake;
 
 /// An open transaction that remembers a failed statement and then refuses to go on or to commit.
@@ -22,12 +23,19 @@ pub struct Tx {
     wakes: AtomicBool,
     edition: Arc<AtomicU64>,
     outdates: AtomicBool,
+    audit: Arc<Audit>,
+    chain: Mutex<Option<Borrowed>>,
 }
 
 impl Tx {
-    pub(super) fn new(inner: DatabaseTransaction, wake: Wake, edition: Arc<AtomicU64>) -> Tx {
-        let (poisoned, wakes, outdates) = Default::default();
-        Tx { inner, poisoned, wake, wakes, edition, outdates }
+    pub(super) fn new(
+        inner: DatabaseTransaction,
+        wake: Wake,
+        edition: Arc<AtomicU64>,
+        audit: Arc<Audit>,
+    ) -> Tx {
+        let (poisoned, wakes, outdates, chain) = Default::default();
+        Tx { inner, poisoned, wake, wakes, edition, outdates, audit, chain }
     }
 
     /// Commits.
@@ -44,6 +52,9 @@ impl Tx {
         self.inner.commit().await?;
         #[cfg(any(test, feature = "testing"))]
         super::testing::committed();
+        if let Some(chain) = self.chain.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            chain.committed();
+        }
         if self.outdates.into_inner() {
             self.edition.fetch_add(1, Ordering::AcqRel);
         }
@@ -73,6 +84,17 @@ impl Tx {
     /// ([`super::Database::edition`]).
     pub fn outdate(&self) {
         self.outdates.store(true, Ordering::Release);
+    }
+
+    /// Records attempts with this transaction's effect, in a chain that is this transaction's alone; returns its name.
+    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<String, StoreError> {
+        let (chain, rows) = {
+            let mut borrowed = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let borrowed = borrowed.get_or_insert_with(|| self.audit.borrow());
+            (borrowed.chain().to_owned(), borrowed.append(records))
+        };
+        audit::insert(self, rows).await?;
+        Ok(chain)
     }
 
     /// Wakes the relay once this transaction has committed.

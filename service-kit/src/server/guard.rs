@@ -23,6 +23,9 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use super::{DEADLINE_MAX, OPEN_SERVICES};
+use crate::audit::{Attempt, Watch};
+use crate::clock::SharedClock;
+use crate::db::Database;
 use crate::fault::Fault;
 use crate::identity::{Caller, Verifier};
 use crate::telemetry::{Meters, trace_context};
@@ -34,6 +37,8 @@ pub(super) struct Guard {
     pub(super) streams: Arc<Semaphore>,
     pub(super) streaming: HashSet<String>,
     pub(super) meters: Meters,
+    /// Where changing attempts are recorded, and by which clock; nowhere without a database.
+    pub(super) audit: Option<(Database, SharedClock)>,
 }
 
 #[derive(Clone)]
@@ -121,14 +126,22 @@ impl Guard {
             trace_context::set_parent(&span, parent);
         }
         let begun = Instant::now();
+        let watch = method.filter(|method| method.changes).and_then(|method| {
+            let (db, clock) = self.audit.as_ref()?;
+            Some(Watch::new(Arc::clone(db.audit()), clock.clone(), method.path))
+        });
         let response = async {
             match method {
-                Some(method) => self.admit(method, inner, request).await,
+                Some(method) => self.admit(method, watch.as_ref(), inner, request).await,
                 None => Err(Status::unimplemented("There is no such method here.")),
             }
         };
         let response = response.instrument(span.clone()).await.unwrap_or_else(Status::into_http);
-        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+        let status = Status::from_header_map(response.headers());
+        let code = status.as_ref().map_or(Code::Ok, Status::code);
+        if let Some(watch) = watch {
+            watch.answered(status.as_ref());
+        }
         let labels = [KeyValue::new("method", label), KeyValue::new("code", code_name(code))];
         let took = begun.elapsed();
         self.meters.rpc_calls.add(1, &labels);
@@ -140,13 +153,14 @@ impl Guard {
     async fn admit<S>(
         &self,
         method: &'static MethodAccess,
+        watch: Option<&Watch>,
         mut inner: S,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Status>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        let caller = self.caller(&request, method)?;
+        let caller = self.caller(&request, method, watch.map(Watch::attempt))?;
         tracing::Span::current().record("caller", &caller.name);
         request.extensions_mut().insert(caller);
 
@@ -156,7 +170,13 @@ impl Guard {
             self.meters.rpc_shed.add(1, &[KeyValue::new("method", method.path)]);
             return Err(Fault::new(Reason::Overloaded).into());
         };
-        let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let call = async {
+            match watch {
+                Some(watch) => watch.over(inner.call(request)).await,
+                None => inner.call(request).await,
+            }
+        };
+        let call = AssertUnwindSafe(call).catch_unwind();
         let result = if streams {
             call.await
         } else {
@@ -177,7 +197,12 @@ impl Guard {
     }
 
     /// Who calls, if they may. Without proof of a caller nothing is told, not even which roles would be right.
-    fn caller(&self, request: &Request<Body>, method: &MethodAccess) -> Result<Caller, Fault> {
+    fn caller(
+        &self,
+        request: &Request<Body>,
+        method: &MethodAccess,
+        attempt: Option<&Attempt>,
+    ) -> Result<Caller, Fault> {
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, token) =
             header.and_then(|value| value.split_once(' ')).ok_or(Fault::new(Reason::TokenInvalid))?;
@@ -185,6 +210,9 @@ impl Guard {
             return Err(Fault::new(Reason::TokenInvalid));
         }
         let caller = self.verifier.verify(token.trim())?;
+        if let Some(attempt) = attempt {
+            attempt.by(&caller);
+        }
         if !method.roles.contains(&caller.role) {
             tracing::info!(
                 caller = caller.name,

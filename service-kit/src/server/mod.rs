@@ -20,7 +20,9 @@ use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 
 use self::guard::{Guard, GuardLayer};
+use crate::audit::AuditService;
 use crate::clock::{ClockService, SharedClock};
+use crate::db::Database;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::identity::{Caller, Verifier};
@@ -89,16 +91,25 @@ pub struct Server {
     options: ServerOptions,
     routes: RoutesBuilder,
     services: Vec<&'static str>,
+    audit: Option<Database>,
 }
 
 impl Server {
     /// Starts with no services of ours.
     pub fn new(options: ServerOptions) -> Server {
-        let mut server = Server { options, routes: RoutesBuilder::default(), services: Vec::new() };
+        let mut server =
+            Server { options, routes: RoutesBuilder::default(), services: Vec::new(), audit: None };
         if let Some(clock) = ClockService::server(&server.options.clock) {
             server = server.add(clock);
         }
         server
+    }
+
+    /// Records every changing attempt in a database's audit, and serves it. Run [`crate::audit::spawn`] beside.
+    #[must_use]
+    pub fn audited(mut self, db: &Database) -> Server {
+        self.audit = Some(db.clone());
+        self.add(AuditService::server(db.clone()))
     }
 
     /// Adds a service. Set its message limits before: [`DECODE_MAX`] (or [`BATCH_DECODE_MAX`]) and [`ENCODE_MAX`].
@@ -124,7 +135,7 @@ impl Server {
     ///
     /// Fails at once when a method of an added service names nobody who may call it.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ServerError> {
-        let Server { options, mut routes, services } = self;
+        let Server { options, mut routes, services, audit } = self;
         check_access(&services)?;
         routes.add_service(options.health.server(&services).await);
         if !options.reflection_descriptors.is_empty() {
@@ -137,6 +148,7 @@ impl Server {
             streams: Arc::new(Semaphore::new(options.admission_limit.max(1))),
             streaming: streaming_paths()?,
             meters: Meters::new(),
+            audit: audit.map(|db| (db, options.clock.clone())),
         };
         // No builder-wide time limit: it would cut streams off. The guard limits every other call.
         let mut server = tonic::transport::Server::builder()

@@ -17,7 +17,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{expire_lots, expire_pending, send_alerts, stand, warn_packages};
+use super::{end_grace, expire_lots, expire_pending, send_alerts, stand, warn_packages};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -109,11 +109,12 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
         Job::BillRun => bill_run::step(ctx, due).await,
         Job::Standing => {
             let overdue = stand::set_overdue(ctx, due).await?;
+            let graces = end_grace::run(ctx, due).await?;
             let locked = stand::lock_due(ctx, due).await?;
-            if locked > 0 {
+            if locked + graces > 0 {
                 ctx.wakes.feed.notify_one();
             }
-            Ok(overdue + locked)
+            Ok(overdue + graces + locked)
         }
         Job::Reminders => Ok(stand::warn_soon(ctx).await? + warn_packages::run(ctx, ctx.clock.now()).await?),
         Job::Alerts => send_alerts::run(ctx, due).await,

@@ -28,8 +28,8 @@ use crate::store::{self, usage_point};
 
 /// The key under which the answer is stored, from what was recorded.
 pub(super) fn key_of(pending: &PendingActivation) -> Result<RequestKey, Fault> {
-    // The key holds the caller's name only; the role was checked when the call came in.
-    let caller = Caller { name: pending.principal.clone(), role: CallerRole::Portal };
+    // The role was checked when the call came in, and is not known any more when it is finished later.
+    let caller = Caller { name: pending.principal.clone(), role: CallerRole::Unspecified };
     match Asked::decode(pending)? {
         Asked::Activate(request) => RequestKey::new(&caller, ACTIVATE, &pending.request_id, &request),
         Asked::Upgrade(request) => RequestKey::new(&caller, UPGRADE, &pending.request_id, &request),

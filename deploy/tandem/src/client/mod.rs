@@ -12,6 +12,7 @@ use std::time::Duration;
 use tandem_proto::billing::v1 as billing;
 use tandem_proto::billing::v1::account_service_client::AccountServiceClient as BillingAccounts;
 use tandem_proto::billing::v1::alert_service_client::AlertServiceClient;
+use tandem_proto::billing::v1::approval_service_client::ApprovalServiceClient;
 use tandem_proto::billing::v1::bill_service_client::BillServiceClient;
 use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
 use tandem_proto::billing::v1::job_service_client::JobServiceClient;
@@ -21,6 +22,7 @@ use tandem_proto::billing::v1::package_service_client::PackageServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
 use tandem_proto::common::v1 as common;
+use tandem_proto::common::v1::audit_service_client::AuditServiceClient;
 use tandem_proto::common::v1::clock_service_client::ClockServiceClient;
 use tandem_proto::common::v1::outbox_service_client::OutboxServiceClient;
 use tandem_proto::console::v1::account_service_client::AccountServiceClient as ConsoleAccounts;
@@ -75,6 +77,8 @@ clients! {
     usage: console => UsageServiceClient;
     /// What is on its way out of the Console.
     console_outbox: console => OutboxServiceClient;
+    /// Who tried to change what in the Console.
+    console_audit: console => AuditServiceClient;
     /// The Console's clock.
     console_clock: console => ClockServiceClient;
     /// Billing accounts.
@@ -99,6 +103,10 @@ clients! {
     marketplace: billing => MarketplaceServiceClient;
     /// What is on its way out of Billing.
     billing_outbox: billing => OutboxServiceClient;
+    /// Who tried to change what in Billing.
+    billing_audit: billing => AuditServiceClient;
+    /// Acts that take two people.
+    approvals: billing => ApprovalServiceClient;
     /// Billing's clock.
     billing_clock: billing => ClockServiceClient;
     /// The calls to vendors.

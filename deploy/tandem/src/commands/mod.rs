@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod alert;
+pub mod approval;
+pub mod audit;
 pub mod bill;
 pub mod callback;
 pub mod check_config;
@@ -71,6 +73,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Metering(args) => metering::run(global, args).await,
         Command::Reconcile(args) => reconcile::run(global, args).await,
         Command::Outbox(args) => outbox::run(global, args).await,
+        Command::Approval(args) => approval::run(global, args).await,
+        Command::Audit(args) => audit::run(global, args).await,
         Command::Account(args) => account::run(global, args).await,
         Command::Workspace(args) => workspace::run(global, args).await,
         Command::Callback(args) => callback::run(global, args).await,

@@ -3,6 +3,7 @@
 use tandem_billing::config::Config as BillingConfig;
 use tandem_console::config::Config as ConsoleConfig;
 use tandem_gateway::config::Config as GatewayConfig;
+use tandem_proto::common::v1::Role;
 use tandem_service_kit::config::{
     CallerSection, DatabaseSection, IdentitySection, MailSection, ServerSection,
 };
@@ -10,7 +11,7 @@ use tandem_service_kit::identity::{SigningKey, role_name};
 
 use super::Options;
 use super::market::Market;
-use crate::data_dir::{Endpoints, IDENTITY_KEY, ROLES};
+use crate::data_dir::{APPROVER, APPROVER_KEY, Endpoints, IDENTITY_KEY, ROLES};
 use crate::failure::Result;
 
 /// Connections to PostgreSQL for each service: one process has two, and a small machine's server takes a hundred.
@@ -36,8 +37,9 @@ impl Configs {
         let mut gateway = GatewayConfig::load(options.gateway_config.as_deref())?;
         let key = SigningKey::from_secret(&options.data.secret(IDENTITY_KEY)?)?;
         let public_key = key.public_key();
+        let second = SigningKey::from_secret(&options.data.secret(APPROVER_KEY)?)?.public_key();
         for identity in [&mut console.identity, &mut billing.identity, &mut gateway.identity] {
-            introduce(identity, options, &public_key);
+            introduce(identity, options, &public_key, &second);
         }
         for server in [&mut console.server, &mut billing.server, &mut gateway.server] {
             open(server);
@@ -66,8 +68,8 @@ impl Configs {
     }
 }
 
-/// The process has one key, and every role is a caller of that name.
-fn introduce(identity: &mut IdentitySection, options: &Options, public_key: &str) {
+/// The process has one key, and every role is a caller of that name; a second operator has a key of its own.
+fn introduce(identity: &mut IdentitySection, options: &Options, public_key: &str, second: &str) {
     identity.key = Some(options.data.secret_ref(IDENTITY_KEY));
     for role in ROLES {
         let name = role_name(role);
@@ -78,6 +80,12 @@ fn introduce(identity: &mut IdentitySection, options: &Options, public_key: &str
             public_keys: vec![public_key.to_owned()],
         });
     }
+    identity.callers.retain(|caller| caller.name != APPROVER);
+    identity.callers.push(CallerSection {
+        name: APPROVER.to_owned(),
+        role: role_name(Role::Operator),
+        public_keys: vec![second.to_owned()],
+    });
 }
 
 /// Loopback only, so the schema may be shown.
