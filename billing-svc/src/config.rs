@@ -11,6 +11,7 @@ use tandem_service_kit::config::{
     ConfigError, DatabaseSection, IdentitySection, MailSection, ServerSection, TelemetrySection, load,
 };
 
+use crate::document::{Brand, BrandSection};
 use crate::domain::binding::EndPolicy;
 use crate::domain::metering::{Cycle, Policy};
 
@@ -35,6 +36,9 @@ pub struct Config {
     pub gateway: GatewaySection,
     /// How often its loops look for work.
     pub jobs: JobsSection,
+    /// Under whose name documents leave.
+    #[serde(default)]
+    pub brand: BrandSection,
     /// Values that replace the shipped ones of `data/vendors.toml`, by vendor.
     #[serde(default)]
     pub vendors: BTreeMap<String, VendorSection>,
@@ -113,7 +117,13 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
         let config: Config = load(DEFAULTS, file, "TANDEM_BILLING")?;
         config.vendor_rules()?;
+        config.brand()?;
         Ok(config)
+    }
+
+    /// Under whose name documents leave. Fails with the key that is wrong.
+    pub fn brand(&self) -> Result<Brand, ConfigError> {
+        Brand::new(&self.brand, &self.mail)
     }
 
     /// The rules of every vendor: the shipped ones, replaced where the configuration says so.

@@ -10,6 +10,7 @@ use tandem_service_kit::db::Database;
 use tandem_service_kit::peer::PeerChannel;
 
 use crate::config::VendorRules;
+use crate::document::Brand;
 use crate::mail::Letterhead;
 use crate::ops::wallet_lane::Lanes;
 
@@ -26,6 +27,8 @@ pub struct Context {
     pub vendors: BTreeMap<Vendor, VendorRules>,
     /// Who mails are from.
     pub letterhead: Letterhead,
+    /// Under whose name documents leave.
+    pub brand: Brand,
     /// The gateway.
     pub gateway: Gateway,
     /// Time between two comparisons of a purchase with its vendor.

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod context;
+pub mod document;
 pub mod domain;
 pub mod grpc;
 pub mod mail;
@@ -82,6 +83,7 @@ impl App {
             clock: clock.clone(),
             vendors: config.vendor_rules()?,
             letterhead: Letterhead::new(&config.mail),
+            brand: config.brand()?,
             gateway: Gateway::new(peer.channel()),
             reconcile_every: config.jobs.reconcile_every(),
             lanes: Default::default(),
@@ -166,7 +168,9 @@ fn services(
     use pb::approval_service_server::ApprovalServiceServer;
     use pb::bill_service_server::BillServiceServer;
     use pb::binding_service_server::BindingServiceServer;
+    use pb::document_service_server::DocumentServiceServer;
     use pb::event_service_server::EventServiceServer;
+    use pb::invoice_service_server::InvoiceServiceServer;
     use pb::job_service_server::JobServiceServer;
     use pb::marketplace_service_server::MarketplaceServiceServer;
     use pb::package_service_server::PackageServiceServer;
@@ -191,6 +195,8 @@ fn services(
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(AlertServiceServer, grpc::alert::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(InvoiceServiceServer, grpc::invoice::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(DocumentServiceServer, grpc::document::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(EventServiceServer, events, DECODE_MAX))
         .add(OutboxService::server(db.clone(), clock.clone()))
         .audited(db)

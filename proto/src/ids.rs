@@ -102,6 +102,12 @@ ids! {
     PackageId = "pkg_";
     /// An order of packages.
     PackageOrderId = "por_";
+    /// How a company wants its invoices.
+    InvoiceProfileId = "ivp_";
+    /// Where invoices are sent.
+    DeliveryAddressId = "ida_";
+    /// An invoice, from the request on.
+    InvoiceId = "inv_";
     /// An event of the feed.
     EventId = "evt_";
     /// A message in an outbox.

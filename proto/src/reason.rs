@@ -220,6 +220,23 @@ reasons! {
     NothingToUnlock = "NOTHING_TO_UNLOCK", FailedPrecondition, Never;
     /// The usage day has not ended yet in the site's time zone.
     DayNotOver = "DAY_NOT_OVER", FailedPrecondition, Never;
+
+    /// The company's verification is not in a state this act applies to; the details name the state.
+    VerificationNotOpen = "VERIFICATION_NOT_OPEN", FailedPrecondition, Never;
+    /// The company has to be verified first.
+    CompanyNotVerified = "COMPANY_NOT_VERIFIED", FailedPrecondition, Never;
+    /// The cash balance has to be above zero to ask for an invoice.
+    CashRequired = "CASH_REQUIRED", FailedPrecondition, Never;
+    /// The month's bill is not generated yet; it is from the 4th of the following month on.
+    MonthNotGenerated = "MONTH_NOT_GENERATED", FailedPrecondition, Never;
+    /// Nothing of this is open to be invoiced: it was not paid in cash, or it stands on an invoice already.
+    NothingToInvoice = "NOTHING_TO_INVOICE", FailedPrecondition, Never;
+    /// The invoice is not in a state this act applies to; the details name the state.
+    InvoiceNotOpen = "INVOICE_NOT_OPEN", FailedPrecondition, Never;
+    /// This invoice number belongs to another invoice.
+    InvoiceNumberUsed = "INVOICE_NUMBER_USED", AlreadyExists, Never;
+    /// The account has as many of these as it may have; delete one first.
+    LimitReached = "LIMIT_REACHED", FailedPrecondition, Never;
 }
 
 #[cfg(test)]

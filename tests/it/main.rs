@@ -9,6 +9,7 @@ mod cloud_life;
 mod contract;
 mod disk_full;
 mod documented_day;
+mod invoices;
 mod kills;
 mod outages;
 mod packages;

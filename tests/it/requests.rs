@@ -48,7 +48,7 @@ const ELSEWHERE: [&str; 10] = [
 ];
 
 /// Calls with `first` twice and with `other` once, which differs in its body only.
-async fn repeat<M: Message>(
+pub(crate) async fn repeat<M: Message>(
     system: &System,
     seen: &mut Vec<&'static str>,
     path: &'static str,
@@ -91,6 +91,7 @@ macro_rules! other {
         $other
     }};
 }
+pub(crate) use other;
 
 async fn every_changing_method_repeats_its_answer(engine: Engine) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
@@ -431,6 +432,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     ensure!(system.wallet(&account.id).await? == (5_000, 0), "a repetition buys nothing");
     approvals(system, seen, &account.id).await?;
     ensure!(system.wallet(&account.id).await? == (5_100, 0), "a repetition credits nothing");
+    crate::invoices::repeat_methods(system, seen, &account.id).await?;
 
     let profile = billing::WorkspaceProfile {
         workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),

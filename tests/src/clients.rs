@@ -66,6 +66,10 @@ clients! {
     wallet: billing::wallet_service_client::WalletServiceClient<PeerChannel>, billing;
     /// Annual and traffic packages.
     packages: billing::package_service_client::PackageServiceClient<PeerChannel>, billing;
+    /// Invoices.
+    invoices: billing::invoice_service_client::InvoiceServiceClient<PeerChannel>, billing;
+    /// Printable documents.
+    documents: billing::document_service_client::DocumentServiceClient<PeerChannel>, billing;
     /// Prices.
     prices: billing::price_service_client::PriceServiceClient<PeerChannel>, billing;
     /// The event feed.

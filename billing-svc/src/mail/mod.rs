@@ -201,6 +201,47 @@ pub enum Letter {
         /// How many days are left after today.
         days: i64,
     },
+    /// The company was verified.
+    CompanyVerified {
+        /// Its name.
+        company: String,
+    },
+    /// The company was not verified, or is not any more.
+    CompanyRejected {
+        /// Its name.
+        company: String,
+        /// Why.
+        reason: String,
+    },
+    /// An invoice was issued.
+    InvoiceIssued {
+        /// Its title.
+        title: String,
+        /// What it is for.
+        amount: String,
+        /// Its number.
+        number: String,
+    },
+    /// An invoice was sent.
+    InvoiceSent {
+        /// Its title.
+        title: String,
+        /// What it is for.
+        amount: String,
+        /// Its number.
+        number: String,
+        /// How to find the consignment; may be empty.
+        tracking: String,
+    },
+    /// An invoice was refused.
+    InvoiceRejected {
+        /// Its title.
+        title: String,
+        /// What it was for.
+        amount: String,
+        /// Why.
+        reason: String,
+    },
     /// The customer changed a workspace's method.
     SettlementChanged {
         /// The workspace's name.

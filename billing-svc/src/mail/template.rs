@@ -121,6 +121,30 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
             template!("package_ends_soon", language),
             vec![("offer", line(offer)), ("last_day", line(last_day)), ("days", days.to_string())],
         ),
+        Letter::CompanyVerified { company } => {
+            (template!("company_verified", language), vec![("company", line(company))])
+        }
+        Letter::CompanyRejected { company, reason } => (
+            template!("company_rejected", language),
+            vec![("company", line(company)), ("reason", line(reason))],
+        ),
+        Letter::InvoiceIssued { title, amount, number } => (
+            template!("invoice_issued", language),
+            vec![("title", line(title)), ("amount", line(amount)), ("number", line(number))],
+        ),
+        Letter::InvoiceSent { title, amount, number, tracking } => (
+            template!("invoice_sent", language),
+            vec![
+                ("title", line(title)),
+                ("amount", line(amount)),
+                ("number", line(number)),
+                ("tracking", tracking_line(tracking, language)),
+            ],
+        ),
+        Letter::InvoiceRejected { title, amount, reason } => (
+            template!("invoice_rejected", language),
+            vec![("title", line(title)), ("amount", line(amount)), ("reason", line(reason))],
+        ),
         Letter::SettlementChanged { workspace, old_method, method } => (
             template!("settlement_changed", language),
             vec![
@@ -156,6 +180,14 @@ fn cash_change(change: &CashChange, amount: &str, language: Language) -> String 
         (CashChange::Refund { reference }, Language::En) => {
             format!("{amount} of your cash was returned to you by payment {}.", line(reference))
         }
+    }
+}
+
+fn tracking_line(tracking: &str, language: Language) -> String {
+    match (tracking.is_empty(), language) {
+        (true, _) => String::new(),
+        (false, Language::Zh) => format!("\n物流信息：{}", line(tracking)),
+        (false, Language::En) => format!("\nConsignment: {}", line(tracking)),
     }
 }
 

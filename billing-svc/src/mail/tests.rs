@@ -72,6 +72,20 @@ fn letters() -> Vec<Letter> {
             charged: text("43000.00 CNY"),
         },
         Letter::PackageEndsSoon { offer: text("start-up"), last_day: text("2027-03-07"), days: 30 },
+        Letter::CompanyVerified { company: text("Kunde AG") },
+        Letter::CompanyRejected { company: text("Kunde AG"), reason: text("no such number") },
+        Letter::InvoiceIssued { title: text("Kunde AG"), amount: text("9.00 CNY"), number: text("0441") },
+        Letter::InvoiceSent {
+            title: text("Kunde AG"),
+            amount: text("9.00 CNY"),
+            number: text("0441"),
+            tracking: text("SF 1029"),
+        },
+        Letter::InvoiceRejected {
+            title: text("Kunde AG"),
+            amount: text("9.00 CNY"),
+            reason: text("wrong title"),
+        },
         Letter::SettlementChanged {
             workspace: text("shop"),
             old_method: SettlementMethod::BillingCenter,
@@ -119,6 +133,11 @@ fn every_value_is_read_in_every_language() {
             vec!["shop", "LOG_COUNT", "2026-03-05", "100.00 CNY", "100.50 CNY"],
             vec!["start-up", "7", "2026-03-01", "2027-03-07", "42000.00 CNY", "43000.00 CNY"],
             vec!["start-up", "2027-03-07", "30"],
+            vec!["Kunde AG"],
+            vec!["Kunde AG", "no such number"],
+            vec!["Kunde AG", "9.00 CNY", "0441"],
+            vec!["Kunde AG", "9.00 CNY", "0441", "SF 1029"],
+            vec!["Kunde AG", "9.00 CNY", "wrong title"],
             vec!["shop", cloud],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));

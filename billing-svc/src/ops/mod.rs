@@ -10,15 +10,20 @@ pub mod cover_usage;
 pub mod create_account;
 pub mod create_recharge;
 pub mod decide_approval;
+pub mod decide_verification;
 pub mod deliver_usage;
+pub mod delivery_addresses;
 pub mod end_grace;
 pub mod end_subscription;
 pub mod expire_lots;
 pub mod expire_pending;
+pub mod get_document;
+pub mod invoice_profiles;
 pub mod issue_bills;
 pub mod issue_voucher_codes;
 pub mod jobs;
 mod log_modes;
+pub mod move_invoice;
 mod notice;
 pub mod open_landing;
 pub mod package_acts;
@@ -35,6 +40,7 @@ pub mod record_events;
 pub mod repay;
 pub mod replay_event;
 pub mod request_approval;
+pub mod request_invoice;
 pub mod resolve_metering;
 pub mod run_billing;
 pub mod send_alerts;
@@ -47,6 +53,7 @@ pub mod settle_bills;
 pub mod sign_in;
 pub mod stand;
 pub mod submit_usage;
+pub mod submit_verification;
 pub mod suspend_subscription;
 pub mod update_profile;
 pub mod verify_purchase;
@@ -60,6 +67,8 @@ mod alert_tests;
 mod approval_tests;
 #[cfg(test)]
 mod calendar_tests;
+#[cfg(test)]
+mod invoice_tests;
 #[cfg(test)]
 mod market_tests;
 #[cfg(test)]

@@ -131,6 +131,8 @@ pub enum Command {
     Alert(commands::alert::Args),
     /// What Billing does by the calendar: list, run at once
     Job(commands::job::Args),
+    /// Invoices: companies, profiles, requests, and what becomes of them
+    Invoice(commands::invoice::Args),
     /// The ledger: list entries, prove it
     Ledger(commands::ledger::Args),
     /// An account's balances, vouchers and cards

@@ -6,12 +6,16 @@ use tandem_service_kit::{outbox, request_log, verification};
 use crate::context::Context;
 
 /// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 18] = [
     "/tandem.billing.v1.AccountService/SetCurrency",
     "/tandem.billing.v1.ApprovalService/Approve",
     "/tandem.billing.v1.ApprovalService/RequestApproval",
     "/tandem.billing.v1.BindingService/BindWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.InvoiceService/IssueInvoice",
+    "/tandem.billing.v1.InvoiceService/RejectInvoice",
+    "/tandem.billing.v1.InvoiceService/RequestInvoice",
+    "/tandem.billing.v1.InvoiceService/SendInvoice",
     "/tandem.billing.v1.PackageService/OrderPackage",
     "/tandem.billing.v1.PackageService/UpgradePackage",
     "/tandem.billing.v1.PriceService/PublishPriceList",

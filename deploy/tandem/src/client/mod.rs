@@ -15,6 +15,8 @@ use tandem_proto::billing::v1::alert_service_client::AlertServiceClient;
 use tandem_proto::billing::v1::approval_service_client::ApprovalServiceClient;
 use tandem_proto::billing::v1::bill_service_client::BillServiceClient;
 use tandem_proto::billing::v1::binding_service_client::BindingServiceClient;
+use tandem_proto::billing::v1::document_service_client::DocumentServiceClient;
+use tandem_proto::billing::v1::invoice_service_client::InvoiceServiceClient;
 use tandem_proto::billing::v1::job_service_client::JobServiceClient;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
 use tandem_proto::billing::v1::price_service_client::PriceServiceClient;
@@ -97,6 +99,10 @@ clients! {
     prices: billing => PriceServiceClient;
     /// Annual and traffic packages.
     packages: billing => PackageServiceClient;
+    /// Invoices.
+    invoices: billing => InvoiceServiceClient;
+    /// Printable documents.
+    documents: billing => DocumentServiceClient;
     /// Usage in Billing.
     billing_usage: billing => BillingUsage;
     /// The marketplace side of Billing.

@@ -9,6 +9,7 @@ use tandem_proto::billing::v1::{
 };
 use tandem_proto::day::UsageDay;
 
+use super::pdf::{self, Target};
 use crate::cli::{Global, Limit, Once};
 use crate::client::{Clients, PAGE_SIZE, all_pages, present};
 use crate::failure::{Failure, Result};
@@ -24,6 +25,7 @@ Examples:
   tandem bill run --site cn1 --day 2026-03-01
   tandem bill list --account lin_teahouse
   tandem bill show --account lin_teahouse bil_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
+  tandem bill pdf --account lin_teahouse 2026-03 -o march.pdf
   tandem bill prove                    exit code 4 when a bill differs from its recomputation")]
 pub struct Args {
     #[command(subcommand)]
@@ -61,6 +63,16 @@ enum Act {
         account: String,
         /// The bill, bil_…
         bill: String,
+    },
+    /// Write a bill as a PDF: a workspace's day, or the account's month
+    Pdf {
+        /// The billing account: its id, bac_…, or its username
+        #[arg(long)]
+        account: String,
+        /// The bill, bil_…, or a month, YYYY-MM
+        bill: String,
+        #[command(flatten)]
+        target: Target,
     },
     /// Recompute bills from their usage and price list, and say what differs
     Prove {
@@ -124,6 +136,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             output.say("")?;
             output.table(&payments_table(&bill))
         }
+        Act::Pdf { account, bill, target } => pdf::bill(global, &clients, &account, &bill, &target).await,
         Act::Prove { account, bill } => {
             let account = match account {
                 Some(name) => clients.billing_account_id(&name).await?,

@@ -9,6 +9,9 @@ pub mod callback;
 pub mod check_config;
 pub mod clock;
 pub mod demo;
+pub mod invoice;
+mod invoice_company;
+mod invoice_profile;
 pub mod job;
 pub mod ledger;
 pub mod marketplace;
@@ -17,6 +20,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod price;
 pub mod package;
+mod pdf;
 pub mod recharge;
 pub mod reconcile;
 pub mod sandbox;
@@ -62,6 +66,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Bill(args) => bill::run(global, args).await,
         Command::Alert(args) => alert::run(global, args).await,
         Command::Job(args) => job::run(global, args).await,
+        Command::Invoice(args) => invoice::run(global, args).await,
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
         Command::Recharge(args) => recharge::run(global, args).await,
