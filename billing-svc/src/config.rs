@@ -8,7 +8,8 @@ use serde::Deserialize;
 use tandem_proto::day::zone;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::config::{
-    ConfigError, DatabaseSection, IdentitySection, MailSection, ServerSection, TelemetrySection, load,
+    ConfigError, DatabaseSection, IdentitySection, MailSection, ServerSection, SmsSection, TelemetrySection,
+    load,
 };
 
 use crate::document::{Brand, BrandSection};
@@ -32,6 +33,9 @@ pub struct Config {
     pub identity: IdentitySection,
     /// How mail leaves.
     pub mail: MailSection,
+    /// How text messages leave.
+    #[serde(default)]
+    pub sms: SmsSection,
     /// The marketplace gateway.
     pub gateway: GatewaySection,
     /// How often its loops look for work.

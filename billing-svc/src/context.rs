@@ -29,6 +29,8 @@ pub struct Context {
     pub letterhead: Letterhead,
     /// Under whose name documents leave.
     pub brand: Brand,
+    /// Whether text messages can be sent.
+    pub can_text: bool,
     /// The gateway.
     pub gateway: Gateway,
     /// Time between two comparisons of a purchase with its vendor.

@@ -25,6 +25,7 @@ use tandem_proto::billing::v1 as pb;
 use tandem_proto::descriptor;
 use tandem_service_kit::audit;
 use tandem_service_kit::clock::SharedClock;
+use tandem_service_kit::config::SmsMode;
 use tandem_service_kit::db::{self, Database};
 use tandem_service_kit::health::Health;
 use tandem_service_kit::mail::{MailHandler, Mailer, TOPIC as MAIL};
@@ -33,6 +34,7 @@ use tandem_service_kit::peer::Peer;
 use tandem_service_kit::server::{
     BATCH_DECODE_MAX, DECODE_MAX, ENCODE_MAX, Server, ServerOptions, admission_limit,
 };
+use tandem_service_kit::sms::{SmsHandler, TOPIC as SMS};
 use tandem_service_kit::telemetry::Telemetry;
 use tandem_service_kit::{fresh, metrics_http};
 use tokio::net::TcpListener;
@@ -84,13 +86,17 @@ impl App {
             vendors: config.vendor_rules()?,
             letterhead: Letterhead::new(&config.mail),
             brand: config.brand()?,
+            can_text: config.sms.mode != SmsMode::Off,
             gateway: Gateway::new(peer.channel()),
             reconcile_every: config.jobs.reconcile_every(),
             lanes: Default::default(),
             wakes: Wakes::default(),
         });
         let mailer = MailHandler::new(Mailer::new(&config.mail)?);
-        let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![(MAIL, Arc::new(mailer))];
+        let mut handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![(MAIL, Arc::new(mailer))];
+        if let Some(texts) = SmsHandler::new(&config.sms)? {
+            handlers.push((SMS, Arc::new(texts)));
+        }
         let relay = Relay::new(db.clone(), clock.clone(), handlers);
         let health = Health::new();
         let address = listeners.grpc.local_addr()?;

@@ -150,6 +150,18 @@ reasons! {
     CloudSubscriptionLive = "CLOUD_SUBSCRIPTION_LIVE", FailedPrecondition, Never;
     /// The workspace has this settlement method already.
     MethodUnchanged = "METHOD_UNCHANGED", FailedPrecondition, Never;
+    /// No change of the settlement method is waiting for a purchase, or it has expired; request it again.
+    ChangeNotRequested = "CHANGE_NOT_REQUESTED", FailedPrecondition, Never;
+    /// The workspace has bills that are not paid; pay them first.
+    BillsUnpaid = "BILLS_UNPAID", FailedPrecondition, Never;
+    /// A usage day of the workspace that is over has not been billed yet; try again when its bill is made.
+    UsageNotBilled = "USAGE_NOT_BILLED", FailedPrecondition, AfterSecs(600);
+    /// A part of today's usage is on a bill already; try again tomorrow.
+    DayBilledAlready = "DAY_BILLED_ALREADY", FailedPrecondition, Never;
+    /// The billing account owes something; it has to be settled first.
+    AccountInArrears = "ACCOUNT_IN_ARREARS", FailedPrecondition, Never;
+    /// Text messages cannot be sent from here; prove it by mail.
+    SmsNotConfigured = "SMS_NOT_CONFIGURED", FailedPrecondition, Never;
 
     /// The account ID and the instance ID name no purchase together; check both in the cloud's console.
     PurchaseNotFound = "PURCHASE_NOT_FOUND", FailedPrecondition, Never;
@@ -192,7 +204,7 @@ reasons! {
     VoucherCodeUsed = "VOUCHER_CODE_USED", FailedPrecondition, Never;
     /// The voucher code's last day is over.
     VoucherCodeExpired = "VOUCHER_CODE_EXPIRED", FailedPrecondition, Never;
-    /// A package runs for the workspace: until it ends, the Billing Center has to settle the workspace.
+    /// A package runs for the workspace: until it ends, the Billing Center of its account has to settle it.
     PackageRunning = "PACKAGE_RUNNING", FailedPrecondition, Never;
     /// The workspace settles through a cloud; packages are only for workspaces that the Billing Center settles.
     PackageNeedsBillingCenter = "PACKAGE_NEEDS_BILLING_CENTER", FailedPrecondition, Never;

@@ -23,6 +23,7 @@ pub mod request_log;
 pub mod server;
 pub mod shutdown;
 pub mod singleton;
+pub mod sms;
 pub mod telemetry;
 pub mod validate;
 pub mod verification;

@@ -86,7 +86,8 @@ impl Mailer {
         let message = self.build(mail, date)?;
         match &self.way {
             Way::Files(folder) => {
-                let written = write_file(folder, &file_name(&mail.message_id), &message.formatted()).await;
+                let written =
+                    write_file(folder, &file_name(&mail.message_id, "eml"), &message.formatted()).await;
                 written.map_err(|error| {
                     Failure::Retry(format!("the mail file cannot be written: {}", error.kind()))
                 })
@@ -171,16 +172,16 @@ fn check_smtp_url(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A file's name made from its Message-ID: readable, and different for different ids.
-fn file_name(message_id: &str) -> String {
+/// A file's name made from a message's id: readable, and different for different ids.
+pub(crate) fn file_name(message_id: &str, extension: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-@".contains(c) { c } else { '_' };
     let readable: String = message_id.trim_start_matches('.').chars().take(80).map(safe).collect();
     let digest = hex::encode(Sha256::digest(message_id.as_bytes()));
-    format!("{readable}.{}.eml", digest.get(..16).unwrap_or_default())
+    format!("{readable}.{}.{extension}", digest.get(..16).unwrap_or_default())
 }
 
-/// Writes a file so that it is there whole or not at all. One that is there already is the same mail and stays.
-async fn write_file(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
+/// Writes a file so that it is there whole or not at all. One that is there already is the same message and stays.
+pub(crate) async fn write_file(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
     let path = folder.join(name);
     if tokio::fs::try_exists(&path).await? {
         return Ok(());

@@ -21,7 +21,7 @@ use tandem_tests::engine::Engine;
 use tandem_tests::raw::{call_as, served_by};
 use tandem_tests::system::{Setup, System, request_id};
 
-use crate::on_both_engines;
+use crate::{on_both_engines, request_changes};
 
 on_both_engines! {
     every_changing_method_repeats_its_answer;
@@ -29,7 +29,7 @@ on_both_engines! {
 
 /// Methods whose repetition is safe by another key that the contract documents, or which belong to a purchase's life
 /// that other tests go through.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
     // By the time it names.
     "/tandem.common.v1.ClockService/AdvanceClock",
     // Need something quarantined or unknown; `cloud_life` repeats the last one.
@@ -43,6 +43,7 @@ const ELSEWHERE: [&str; 10] = [
     // Below, as part of their own flows.
     "/tandem.console.v1.WorkspaceService/UpgradeWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.BindingService/CompleteSettlementChange",
     "/tandem.billing.v1.BindingService/UpdateWorkspaceProfile",
     "/tandem.billing.v1.MarketplaceService/OpenLanding",
 ];
@@ -397,6 +398,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         region: BillingRegion::Domestic.into(),
         username: "billed".to_owned(),
         language: Language::En.into(),
+        ..Default::default()
     };
     let other = other!(send, |m| m.username = "other".to_owned());
     repeat(system, seen, "/tandem.billing.v1.AccountService/SendVerificationCode", &send, &other).await?;
@@ -441,7 +443,10 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         time_zone: "Asia/Shanghai".to_owned(),
         price_zone: tandem_proto::common::v1::PriceZone::Cn.into(),
         billing_region: BillingRegion::Domestic.into(),
-        default_settlement_methods: vec![SettlementMethod::BillingCenter.into()],
+        default_settlement_methods: vec![
+            SettlementMethod::BillingCenter.into(),
+            SettlementMethod::AlibabaCloud.into(),
+        ],
         language: Language::En.into(),
         owner_email: "owner@billing.example".to_owned(),
         revision: 1,
@@ -466,6 +471,11 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
         repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
     let binder = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?.id;
     packages(system, seen, &binder, &profile.workspace_id).await?;
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+    let payer = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?;
+    request_changes::contacts(system, seen, &account).await?;
+    request_changes::moves(system, seen, &payer, &profile.workspace_id).await?;
 
     let deliver = billing::DeliverUsageRequest {
         request_id: request_id("deliver"),

@@ -169,6 +169,11 @@ pub fn mail_folder(folder: &Path, service: Service) -> PathBuf {
     folder.join(format!("mail-{}", service.name()))
 }
 
+/// The folder that text messages are written to.
+pub fn sms_folder(folder: &Path) -> PathBuf {
+    folder.join("sms")
+}
+
 /// Writes all three files.
 pub fn write(
     folder: &Path,
@@ -192,6 +197,7 @@ pub fn write(
             Service::Billing => {
                 database(&mut text, &databases.billing)?;
                 mail(&mut text, folder, service)?;
+                writeln!(text, "[sms]\nmode = 'file'\ndirectory = '{}'", sms_folder(folder).display())?;
                 write!(text, "[gateway]\nuri = 'http://{}'\n", addresses.gateway)?;
             }
             Service::Gateway => {

@@ -155,6 +155,7 @@ impl System {
             region: customer.region().into(),
             username: customer.username.clone(),
             language: Language::En.into(),
+            ..Default::default()
         };
         let mut client = self.portal()?.billing_accounts();
         let code = self.code_to(&customer.email, client.send_verification_code(request)).await?;

@@ -31,8 +31,13 @@ const BILLING: &[(&str, &str)] = &[
          WHERE balance_after <> running",
     ),
     (
-        "I-13: one bill for each workspace, day and kind",
-        "SELECT workspace_id FROM daily_bill GROUP BY workspace_id, usage_day, kind HAVING COUNT(*) > 1",
+        "I-13: one bill for each account, workspace, day and kind",
+        "SELECT workspace_id FROM daily_bill GROUP BY billing_account_id, workspace_id, usage_day, kind \
+         HAVING COUNT(*) > 1",
+    ),
+    (
+        "I-12, D10: each day of a workspace is one account's, also when it has moved",
+        "SELECT workspace_id FROM usage_day GROUP BY workspace_id, usage_day HAVING COUNT(DISTINCT billing_account_id) > 1",
     ),
     (
         "I-14: each bill is the sum of its lines",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mailparse::MailHeaderMap as _;
 
-use crate::configs::mail_folder;
+use crate::configs::{mail_folder, sms_folder};
 use crate::system::{Service, System};
 
 /// A mail.
@@ -47,6 +47,16 @@ impl System {
     /// The mails to one address.
     pub fn mails_to(&self, address: &str) -> anyhow::Result<Vec<Mail>> {
         Ok(self.mails()?.into_values().filter(|mail| mail.to == address).collect())
+    }
+
+    /// The text messages to a number.
+    pub fn texts_to(&self, number: &str) -> anyhow::Result<Vec<String>> {
+        let mut texts = Vec::new();
+        for entry in std::fs::read_dir(sms_folder(self.folder()))? {
+            let text = std::fs::read_to_string(entry?.path())?;
+            texts.extend(text.strip_prefix(&format!("To: {number}\n")).map(str::to_owned));
+        }
+        Ok(texts)
     }
 
     /// Does something that mails a code to an address, and returns the code.

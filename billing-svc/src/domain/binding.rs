@@ -9,7 +9,7 @@ use tandem_proto::vendor::Vendor;
 
 names! {
     /// Why a settlement period began.
-    Cause: "bound, changed, fall_back, subscription_replaced";
+    Cause: "bound, changed, fall_back, subscription_replaced, moved";
     /// The workspace was bound.
     Bound = "bound";
     /// The customer changed the method.
@@ -18,6 +18,8 @@ names! {
     FallBack = "fall_back";
     /// Another subscription of the same cloud account took the ended one's place.
     SubscriptionReplaced = "subscription_replaced";
+    /// The workspace was moved here from another billing account.
+    Moved = "moved";
 }
 
 /// How a workspace is settled.
@@ -88,6 +90,8 @@ pub struct Facts<'a> {
     pub any_settlement_allowed: bool,
     /// Whether the workspace may be used.
     pub standing: WorkspaceStanding,
+    /// Whether a package of the workspace is running.
+    pub has_package: bool,
 }
 
 /// R2: whether a workspace may settle by a method.
@@ -98,7 +102,7 @@ pub fn allowed(method: SettlementMethod, facts: &Facts<'_>) -> Result<(), Reason
     if allowed { Ok(()) } else { Err(Reason::MethodNotAllowedHere) }
 }
 
-/// Whether a customer may change a workspace's method (R3 first, then R1, then R2; D24).
+/// Whether a customer may change a workspace's method (R3 first, then R1, then R2, then R4; D24).
 ///
 /// `live` says whether the purchase that is used now is live; `changed_month` and `month` are `yyyymm` in the site's
 /// zone, fall-backs not counted.
@@ -124,7 +128,30 @@ pub fn may_change(
     if current.method() == wanted {
         return Err(Reason::MethodUnchanged);
     }
-    allowed(wanted, facts)
+    allowed(wanted, facts)?;
+    // R4: a package is paid for by the Billing Center and counts for nothing elsewhere.
+    if facts.has_package && wanted != SettlementMethod::BillingCenter {
+        return Err(Reason::PackageRunning);
+    }
+    Ok(())
+}
+
+/// How long a change to a cloud may wait for its purchase (D11).
+pub const CHANGE_WAITS: SignedDuration = SignedDuration::from_hours(24);
+
+/// A change to a cloud whose purchase is still to be made (`domain.md` 5.3, D11). It changes nothing by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingChange {
+    /// Who asked.
+    pub billing_account: BillingAccountId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The cloud.
+    pub method: SettlementMethod,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// First instant at which it counts no more.
+    pub expires_at: Timestamp,
 }
 
 names! {
@@ -144,7 +171,12 @@ mod tests {
     const HERE: [SettlementMethod; 1] = [SettlementMethod::Cloud(Vendor::Alibaba)];
 
     fn facts(any: bool) -> Facts<'static> {
-        Facts { site_methods: &HERE, any_settlement_allowed: any, standing: WorkspaceStanding::Active }
+        Facts {
+            site_methods: &HERE,
+            any_settlement_allowed: any,
+            standing: WorkspaceStanding::Active,
+            has_package: false,
+        }
     }
 
     fn cloud() -> Settlement {
@@ -172,6 +204,18 @@ mod tests {
         assert_eq!(change(true, 202_603), Err(Reason::CloudSubscriptionLive));
         assert_eq!(change(false, 202_603), Err(Reason::MethodChangedThisMonth));
         assert_eq!(change(false, 202_604), Ok(()));
+    }
+
+    #[test]
+    fn a_package_keeps_a_workspace_at_the_billing_center() {
+        let facts = Facts { has_package: true, ..facts(false) };
+        let change = |to, month| may_change(&Settlement::BillingCenter, false, to, &facts, month, 202_603);
+        assert_eq!(change(HERE[0], None), Err(Reason::PackageRunning));
+        // The other rules come first, so that nobody is sent from one refusal to the next.
+        assert_eq!(change(HERE[0], Some(202_603)), Err(Reason::MethodChangedThisMonth));
+        assert_eq!(change(SettlementMethod::Cloud(Vendor::Aws), None), Err(Reason::MethodNotAllowedHere));
+        let back = may_change(&cloud(), false, SettlementMethod::BillingCenter, &facts, None, 202_603);
+        assert_eq!(back, Ok(()));
     }
 
     #[test]

@@ -19,7 +19,7 @@ names! {
     Alerts = "alerts";
     /// Takes away what vouchers and cards have left after their last day.
     Expiry = "expiry";
-    /// Ends purchases that no workspace was ever bound to.
+    /// Ends purchases that no workspace was ever bound to, and drops changes whose purchase was not made.
     PendingPurchases = "pending_purchases";
     /// Compares live purchases with their vendors.
     Reconcile = "reconcile";

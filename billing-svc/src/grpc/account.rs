@@ -15,11 +15,12 @@ use tandem_service_kit::server::caller;
 use tandem_service_kit::validate::{self, to_message};
 use tonic::{Request, Response, Status};
 
-use super::named;
+use super::{account_changes, named};
 use crate::context::Context;
 use crate::domain::account::{AccountStanding, BillingAccount, Company};
 use crate::ops::create_account::{self, FirstPassword, NewAccount, Wish};
-use crate::ops::{send_code, set_any_settlement, set_currency, sign_in};
+use crate::ops::{set_any_settlement, set_currency, sign_in};
+use crate::ops::send_code::{self, Purpose};
 use crate::store::account;
 
 const CREATE: &str = "/tandem.billing.v1.AccountService/CreateAccount";
@@ -101,14 +102,48 @@ impl AccountService for Service {
         let region = named("region", BillingRegion::from_message(request.region))?;
         let username = validate::text("username", &request.username, 64)?;
         let language = named("language", Language::from_message(request.language))?;
+        let purpose = match pb::VerificationPurpose::try_from(request.purpose) {
+            Ok(pb::VerificationPurpose::Unspecified) => Purpose::Account,
+            Ok(pb::VerificationPurpose::ChangePassword) => Purpose::Password,
+            Err(_) => return Err(Fault::field("purpose", "must be a value of its enum").into()),
+        };
         let now = self.0.clock.now();
         let pending = match request_log::open(&self.0.db, key).await? {
             Open::Answered(answer) => return Ok(Response::new(answer)),
             Open::Fresh(pending) => pending,
         };
-        let valid_seconds = send_code::run(&pending.tx, &self.0, region, username, language, now).await?;
+        let (tx, ctx) = (&pending.tx, &self.0);
+        let valid_seconds = send_code::run(tx, ctx, region, username, purpose, language, now).await?;
         let response = pb::SendVerificationCodeResponse { valid_seconds };
         Ok(Response::new(pending.finish(response, now).await?))
+    }
+
+    async fn send_contact_code(
+        &self,
+        request: Request<pb::SendContactCodeRequest>,
+    ) -> Result<Response<pb::SendContactCodeResponse>, Status> {
+        account_changes::send_contact_code(&self.0, request).await
+    }
+
+    async fn change_email(
+        &self,
+        request: Request<pb::ChangeEmailRequest>,
+    ) -> Result<Response<pb::ChangeEmailResponse>, Status> {
+        account_changes::change_email(&self.0, request).await
+    }
+
+    async fn change_phone(
+        &self,
+        request: Request<pb::ChangePhoneRequest>,
+    ) -> Result<Response<pb::ChangePhoneResponse>, Status> {
+        account_changes::change_phone(&self.0, request).await
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<pb::ChangePasswordRequest>,
+    ) -> Result<Response<pb::ChangePasswordResponse>, Status> {
+        account_changes::change_password(&self.0, request).await
     }
 
     async fn set_any_settlement(

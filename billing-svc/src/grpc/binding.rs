@@ -18,16 +18,16 @@ use tandem_service_kit::server::caller;
 use tandem_service_kit::validate::{self, to_message};
 use tonic::{Request, Response, Status};
 
-use super::{account as accounts, named};
+use super::{account as accounts, binding_changes, named};
 use crate::context::Context;
-use crate::domain::binding::{Cause, Period, Settlement};
+use crate::domain::binding::{Cause, PendingChange, Period, Settlement};
 use crate::domain::subscription::Subscription;
 use crate::ops::attach_purchase::Claim;
 use crate::ops::bind_workspace::{self, Payer, Profile};
 use crate::ops::verify_purchase::{self, Typed};
 use crate::ops::{apply_event, change_settlement, create_account, update_profile};
-use crate::store::binding;
 use crate::store::workspace::{self, Workspace};
+use crate::store::{binding, settlement_change};
 
 const BIND: &str = "/tandem.billing.v1.BindingService/BindWorkspace";
 const CHANGE: &str = "/tandem.billing.v1.BindingService/ChangeSettlementMethod";
@@ -75,7 +75,7 @@ impl BindingService for Service {
         };
         let bound = bind_workspace::run(&pending.tx, &self.0, &wish, now).await?;
         let response = pb::BindWorkspaceResponse {
-            binding: Some(message(&bound.workspace, &bound.period)),
+            binding: Some(message(&bound.workspace, &bound.period, None)),
             account: Some(accounts::message(&bound.account)),
         };
         let response = pending.finish(response, now).await?;
@@ -92,7 +92,10 @@ impl BindingService for Service {
         let not_bound = || Fault::new(Reason::WorkspaceNotBound);
         let found = workspace::find(db, &id).await?.ok_or_else(not_bound)?;
         let period = binding::current(db, &id).await?.ok_or_else(not_bound)?;
-        Ok(Response::new(pb::GetBindingResponse { binding: Some(message(&found, &period)) }))
+        let place = (found.billing_account.clone(), id);
+        let waiting = settlement_change::find_all(db, &[place], self.0.clock.now()).await?;
+        let binding = message(&found, &period, waiting.get(&found.id));
+        Ok(Response::new(pb::GetBindingResponse { binding: Some(binding) }))
     }
 
     async fn list_bindings(
@@ -108,8 +111,12 @@ impl BindingService for Service {
         let ids: Vec<WorkspaceId> = periods.iter().map(|p| p.workspace.clone()).collect();
         let found = workspace::find_all(db, &ids).await?;
         let found: HashMap<&WorkspaceId, &Workspace> = found.iter().map(|w| (&w.id, w)).collect();
-        let bindings =
-            periods.iter().filter_map(|p| found.get(&p.workspace).map(|w| message(w, p))).collect();
+        let places: Vec<_> = ids.iter().map(|id| (account.clone(), id.clone())).collect();
+        let waiting = settlement_change::find_all(db, &places, self.0.clock.now()).await?;
+        let bindings = periods
+            .iter()
+            .filter_map(|p| found.get(&p.workspace).map(|w| message(w, p, waiting.get(&p.workspace))))
+            .collect();
         Ok(Response::new(pb::ListBindingsResponse { bindings, next_page_token }))
     }
 
@@ -164,10 +171,45 @@ impl BindingService for Service {
             Open::Fresh(pending) => pending,
         };
         let changed = change_settlement::run(&pending.tx, &self.0, &wish, now).await?;
-        let binding = Some(message(&changed.workspace, &changed.period));
+        let binding = Some(message(&changed.workspace, &changed.period, None));
         let response = pending.finish(pb::ChangeSettlementMethodResponse { binding }, now).await?;
         self.bound(changed.newly_known.as_ref(), now).await;
         Ok(Response::new(response))
+    }
+
+    async fn request_settlement_change(
+        &self,
+        request: Request<pb::RequestSettlementChangeRequest>,
+    ) -> Result<Response<pb::RequestSettlementChangeResponse>, Status> {
+        binding_changes::request_settlement_change(self, request).await
+    }
+
+    async fn complete_settlement_change(
+        &self,
+        request: Request<pb::CompleteSettlementChangeRequest>,
+    ) -> Result<Response<pb::CompleteSettlementChangeResponse>, Status> {
+        binding_changes::complete_settlement_change(self, request).await
+    }
+
+    async fn cancel_settlement_change(
+        &self,
+        request: Request<pb::CancelSettlementChangeRequest>,
+    ) -> Result<Response<pb::CancelSettlementChangeResponse>, Status> {
+        binding_changes::cancel_settlement_change(self, request).await
+    }
+
+    async fn send_move_codes(
+        &self,
+        request: Request<pb::SendMoveCodesRequest>,
+    ) -> Result<Response<pb::SendMoveCodesResponse>, Status> {
+        binding_changes::send_move_codes(self, request).await
+    }
+
+    async fn move_workspace(
+        &self,
+        request: Request<pb::MoveWorkspaceRequest>,
+    ) -> Result<Response<pb::MoveWorkspaceResponse>, Status> {
+        binding_changes::move_workspace(self, request).await
     }
 
     async fn update_workspace_profile(
@@ -189,7 +231,7 @@ impl BindingService for Service {
 }
 
 /// How a caller shows which purchase is meant, in either request.
-enum Given {
+pub(super) enum Given {
     Ids(PurchaseIds),
     Ticket(String),
     CloudAccount(String),
@@ -198,7 +240,7 @@ enum Given {
 impl Service {
     /// Answers a call that was refused before its transaction. A twin may have committed in this moment, and what it did
     /// must not be the reason to refuse: then its answer is the answer.
-    async fn answered_meanwhile<R: prost::Message + Default>(
+    pub(super) async fn answered_meanwhile<R: prost::Message + Default>(
         &self,
         key: &RequestKey,
         refusal: Fault,
@@ -235,7 +277,7 @@ impl Service {
     }
 
     /// Reads the purchase; ids are verified with the vendor, outside of any transaction (I-26).
-    async fn claim(
+    pub(super) async fn claim(
         &self,
         method: SettlementMethod,
         given: Option<Given>,
@@ -271,7 +313,7 @@ impl Service {
     }
 
     /// Wakes the loops after a binding was committed; a lost wake only costs time.
-    async fn bound(&self, newly_known: Option<&Subscription>, now: Timestamp) {
+    pub(super) async fn bound(&self, newly_known: Option<&Subscription>, now: Timestamp) {
         self.0.wakes.feed.notify_one();
         if let Some(known) = newly_known
             && let Err(fault) = apply_event::wake(&self.0, known.vendor, &known.vendor_instance_id, now).await
@@ -311,7 +353,8 @@ fn profile(message: Option<pb::WorkspaceProfile>) -> Result<Profile, Fault> {
     })
 }
 
-fn message(w: &Workspace, p: &Period) -> pb::WorkspaceBinding {
+/// A binding as a message.
+pub(super) fn message(w: &Workspace, p: &Period, pending: Option<&PendingChange>) -> pb::WorkspaceBinding {
     let (cloud_account_id, subscription_id) = cloud(&p.settlement);
     pb::WorkspaceBinding {
         workspace_id: w.id.as_str().to_owned(),
@@ -325,6 +368,11 @@ fn message(w: &Workspace, p: &Period) -> pb::WorkspaceBinding {
         method_start_time: Some(to_message(p.from)),
         standing: w.standing.state.to_message().into(),
         lock_time: w.standing.lock_at.map(to_message),
+        pending_change: pending.map(|c| pb::PendingSettlementChange {
+            settlement_method: c.method.to_message().into(),
+            request_time: Some(to_message(c.requested_at)),
+            expire_time: Some(to_message(c.expires_at)),
+        }),
     }
 }
 
@@ -342,6 +390,7 @@ fn period_message(p: &Period) -> pb::SettlementPeriod {
             Cause::Changed => pb::PeriodCause::Changed,
             Cause::FallBack => pb::PeriodCause::FallBack,
             Cause::SubscriptionReplaced => pb::PeriodCause::SubscriptionReplaced,
+            Cause::Moved => pb::PeriodCause::Moved,
         }
         .into(),
     }

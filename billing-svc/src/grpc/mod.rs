@@ -1,11 +1,13 @@
 //! The services, thin: check the call, run the operation, answer.
 
 pub mod account;
+mod account_changes;
 pub mod alert;
 pub mod approval;
 pub mod bill;
 pub mod binding;
 mod convert_approval;
+mod binding_changes;
 mod convert_bill;
 mod convert_invoice;
 mod convert_marketplace;

@@ -95,7 +95,10 @@ impl UsageService for Service {
             validate::parse("end_day", &request.end_day)?,
         );
         let page = super::page(request.page_size, &request.page_token, 4)?;
-        let rows = usage::list(&self.0.db.read, &workspace, days, &page.after, page.limit()).await?;
+        let account = super::optional("billing_account_id", &request.billing_account_id)?;
+        let rows =
+            usage::list(&self.0.db.read, account.as_ref(), &workspace, days, &page.after, page.limit())
+                .await?;
         let (rows, next_page_token) = cut(&page, rows);
         let usage = rows.iter().map(|row| to_message(&request.workspace_id, row)).collect();
         Ok(Response::new(pb::ListUsageDaysResponse { usage, next_page_token }))

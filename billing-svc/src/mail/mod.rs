@@ -14,6 +14,8 @@ use tandem_service_kit::config::MailSection;
 use tandem_service_kit::mail::{self, Mail};
 use tandem_service_kit::outbox::Outgoing;
 
+use crate::domain::contact::ContactKind;
+
 /// Most entries of a list in one mail: as many as somebody reads.
 const LISTED_MAX: usize = 100;
 
@@ -251,6 +253,49 @@ pub enum Letter {
         /// How it is settled now.
         method: SettlementMethod,
     },
+    /// A requested change of the method has expired: its purchase was not made in time (D11).
+    ChangeExpired {
+        /// The workspace's name.
+        workspace: String,
+        /// What was wanted.
+        method: SettlementMethod,
+    },
+    /// A code that agrees to moving a workspace to another billing account (D10).
+    MoveCode {
+        /// The workspace's name.
+        workspace: String,
+        /// Who pays now: a username.
+        from: String,
+        /// Who is to pay: a username.
+        to: String,
+        /// Six digits.
+        code: String,
+        /// How long it is good.
+        minutes: i64,
+    },
+    /// A workspace was moved to another billing account.
+    WorkspaceMoved {
+        /// Its name.
+        workspace: String,
+        /// Who paid: a username.
+        from: String,
+        /// Who pays: a username.
+        to: String,
+        /// The first usage day that the new account pays for.
+        first_day: String,
+    },
+    /// An account's mail address or phone was changed.
+    ContactChanged {
+        /// Whose account.
+        username: String,
+        /// Which of the two.
+        kind: ContactKind,
+    },
+    /// An account's password was changed.
+    PasswordChanged {
+        /// Whose account.
+        username: String,
+    },
 }
 
 /// Puts a letter to a recipient into the outbox's form.
@@ -266,8 +311,18 @@ pub fn outgoing(
     event_key: &str,
 ) -> Outgoing {
     let (subject, text) = template::render(letterhead, letter, language);
-    let message_id = format!("{}@{}", digest(&[event_key, &to.to_lowercase()]), letterhead.domain);
+    let message_id = message_id(letterhead, event_key, to);
     mail::outgoing(&Mail { message_id, from: None, to: to.to_owned(), subject, text }, aggregate)
+}
+
+/// The one name of what an event tells a recipient, by whatever channel (I-29).
+pub fn message_id(letterhead: &Letterhead, event_key: &str, to: &str) -> String {
+    format!("{}@{}", digest(&[event_key, &to.to_lowercase()]), letterhead.domain)
+}
+
+/// A code as a text message says it: one line, under the brand's name.
+pub fn code_text(letterhead: &Letterhead, code: &str, minutes: i64, language: Language) -> String {
+    template::code_text(letterhead, code, minutes, language)
 }
 
 /// An instant as a reader of a place understands it.

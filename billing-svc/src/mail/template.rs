@@ -3,6 +3,7 @@
 use tandem_proto::language::Language;
 
 use super::{CashChange, IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title};
+use crate::domain::contact::ContactKind;
 
 /// Longest value that goes into a mail; far above every name that is accepted.
 const VALUE_CHARS_MAX: usize = 512;
@@ -153,6 +154,36 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
                 ("method", method_title(*method, language).to_owned()),
             ],
         ),
+        Letter::ChangeExpired { workspace, method } => (
+            template!("change_expired", language),
+            vec![("workspace", line(workspace)), ("method", method_title(*method, language).to_owned())],
+        ),
+        Letter::MoveCode { workspace, from, to, code, minutes } => (
+            template!("move_code", language),
+            vec![
+                ("workspace", line(workspace)),
+                ("from", line(from)),
+                ("to", line(to)),
+                ("code", line(code)),
+                ("minutes", minutes.to_string()),
+            ],
+        ),
+        Letter::WorkspaceMoved { workspace, from, to, first_day } => (
+            template!("workspace_moved", language),
+            vec![
+                ("workspace", line(workspace)),
+                ("from", line(from)),
+                ("to", line(to)),
+                ("first_day", line(first_day)),
+            ],
+        ),
+        Letter::ContactChanged { username, kind } => (
+            template!("contact_changed", language),
+            vec![("username", line(username)), ("contact", contact_title(*kind, language).to_owned())],
+        ),
+        Letter::PasswordChanged { username } => {
+            (template!("password_changed", language), vec![("username", line(username))])
+        }
     }
 }
 
@@ -189,6 +220,21 @@ fn tracking_line(tracking: &str, language: Language) -> String {
         (false, Language::Zh) => format!("\n物流信息：{}", line(tracking)),
         (false, Language::En) => format!("\nConsignment: {}", line(tracking)),
     }
+}
+
+fn contact_title(kind: ContactKind, language: Language) -> &'static str {
+    match (kind, language) {
+        (ContactKind::Email, Language::Zh) => "邮箱",
+        (ContactKind::Phone, Language::Zh) => "手机号",
+        (ContactKind::Email, Language::En) => "mail address",
+        (ContactKind::Phone, Language::En) => "phone number",
+    }
+}
+
+/// A code as a text message says it.
+pub(super) fn code_text(letterhead: &Letterhead, code: &str, minutes: i64, language: Language) -> String {
+    let values = [("brand", line(&letterhead.brand)), ("code", line(code)), ("minutes", minutes.to_string())];
+    fill(template!("code_text", language).trim_end(), &values)
 }
 
 fn deadline_line(deadline: Option<&str>, language: Language) -> String {

@@ -91,6 +91,22 @@ fn letters() -> Vec<Letter> {
             old_method: SettlementMethod::BillingCenter,
             method: SettlementMethod::Cloud(Vendor::Alibaba),
         },
+        Letter::ChangeExpired { workspace: text("shop"), method: SettlementMethod::Cloud(Vendor::Alibaba) },
+        Letter::MoveCode {
+            workspace: text("shop"),
+            from: text("li"),
+            to: text("wang"),
+            code: text("012345"),
+            minutes: 10,
+        },
+        Letter::WorkspaceMoved {
+            workspace: text("shop"),
+            from: text("li"),
+            to: text("wang"),
+            first_day: text("2026-03-01"),
+        },
+        Letter::ContactChanged { username: text("li"), kind: ContactKind::Email },
+        Letter::PasswordChanged { username: text("li") },
     ]
 }
 
@@ -139,6 +155,11 @@ fn every_value_is_read_in_every_language() {
             vec!["Kunde AG", "9.00 CNY", "0441", "SF 1029"],
             vec!["Kunde AG", "9.00 CNY", "wrong title"],
             vec!["shop", cloud],
+            vec!["shop", cloud],
+            vec!["shop", "li", "wang", "012345", "10"],
+            vec!["shop", "li", "wang", "2026-03-01"],
+            vec!["li"],
+            vec!["li"],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));
             let text = format!("{}\n{}", mail.subject, mail.text);
@@ -158,6 +179,17 @@ fn an_event_and_recipient_have_one_message_id() {
     assert_ne!(id("a@b.c", "end:1"), id("x@b.c", "end:1"));
     assert_ne!(id("a@b.c", "end:1"), id("a@b.c", "end:2"));
     assert!(id("a@b.c", "end:1").ends_with("@acme.example"));
+}
+
+#[test]
+fn a_code_fits_one_text_message() {
+    for language in Language::ALL {
+        let text = code_text(&letterhead(), "012345", 10, *language);
+        assert!(text.contains("012345") && text.contains("10") && text.contains("Acme"), "{text}");
+        // A text message of letters outside the basic alphabet has 70 characters.
+        assert!(text.chars().count() <= if text.is_ascii() { 160 } else { 70 }, "{text}");
+        assert!(!text.contains(['\n', '{', '}']), "{text}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod m0003_prices;
 mod m0005_approvals;
 mod m0006_packages;
 mod m0007_invoices;
+mod m0009_changes;
 mod m0010_alerts;
 mod m0011_jobs;
 
@@ -22,6 +23,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0005_approvals::Migration),
         Box::new(m0006_packages::Migration),
         Box::new(m0007_invoices::Migration),
+        Box::new(m0009_changes::Migration),
         Box::new(m0010_alerts::Migration),
         Box::new(m0011_jobs::Migration),
     ]

@@ -123,6 +123,7 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
         site_methods: &profile.default_methods,
         any_settlement_allowed: account.any_settlement_allowed,
         standing: WorkspaceStanding::Active,
+        has_package: false,
     };
     rules::allowed(wish.method, &facts)?;
     // One that comes back to the account may still have a package of it.

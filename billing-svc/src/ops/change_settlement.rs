@@ -8,10 +8,9 @@ use tandem_proto::reason::Reason;
 use tandem_proto::settlement::{SettlementMethod, WorkspaceStanding};
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::outbox;
+use tandem_service_kit::outbox::{self, Outgoing};
 
 use super::attach_purchase::{self, Claim};
-use super::package_hold;
 use super::stand;
 use crate::context::Context;
 use crate::domain::account::BillingAccount;
@@ -20,7 +19,7 @@ use crate::domain::standing::{LockCause, Standing};
 use crate::domain::subscription::Subscription;
 use crate::mail::{self, Letter};
 use crate::store::workspace::{self, Workspace};
-use crate::store::{account, binding, subscription};
+use crate::store::{account, binding, package, settlement_change, subscription};
 
 /// What the customer wants.
 pub struct Wish {
@@ -46,9 +45,11 @@ pub struct Changed {
 }
 
 /// What the rules say of a wish.
-struct Allowed {
-    workspace: Workspace,
-    current: Period,
+pub(super) struct Allowed {
+    /// The workspace.
+    pub(super) workspace: Workspace,
+    /// The period that lasts now.
+    pub(super) current: Period,
     month: i32,
     /// The Billing Center is confirmed for a workspace that fell back to it with a countdown.
     confirms: bool,
@@ -57,7 +58,7 @@ struct Allowed {
 /// Checks the rules without changing anything, so that nobody is asked for a purchase that could not be used.
 ///
 /// Fails with `WORKSPACE_NOT_BOUND`, `WORKSPACE_LOCKED`, `CLOUD_SUBSCRIPTION_LIVE`, `METHOD_CHANGED_THIS_MONTH`,
-/// `METHOD_NOT_ALLOWED_HERE`, `METHOD_UNCHANGED` or `PACKAGE_RUNNING`; returns who pays.
+/// `METHOD_NOT_ALLOWED_HERE`, `PACKAGE_RUNNING` or `METHOD_UNCHANGED`; returns who pays.
 pub async fn check(
     ctx: &Context,
     account: &BillingAccountId,
@@ -111,23 +112,15 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
         workspace::set_method_changed(tx, &workspace, month).await?;
     }
     stand::change(tx, &[(workspace.clone(), standing)], now).await?;
-    let letter = match confirms {
-        true => Letter::WorkspaceUnlocked { workspaces: vec![workspace.name.clone()] },
-        false => Letter::SettlementChanged {
-            workspace: workspace.name.clone(),
-            old_method: current.settlement.method(),
-            method: wish.method,
-        },
-    };
-    let key = format!("changed:{}:{}", workspace.id, workspace.revision + 1);
-    let mail =
-        mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, payer.id.as_str(), &key);
-    outbox::add(tx, &[mail], now).await?;
+    // Whatever waited for a purchase is done with: completed by this, or no longer what is wanted.
+    settlement_change::remove(tx, &[(payer.id.clone(), workspace.id.clone())]).await?;
+    outbox::add(tx, &mails(ctx, &payer, &workspace, &current, wish.method, standing), now).await?;
     let newly_known = attached.filter(|a| a.newly_known).map(|a| a.subscription);
     Ok(Changed { workspace: Workspace { standing, ..workspace }, period, newly_known })
 }
 
-async fn allowed(
+/// Judges a wish by the rules. Fails as [`check`] does.
+pub(super) async fn allowed(
     db: &impl ConnectionTrait,
     payer: &BillingAccount,
     workspace: Option<Workspace>,
@@ -154,11 +147,41 @@ async fn allowed(
             site_methods: &workspace.default_methods,
             any_settlement_allowed: payer.any_settlement_allowed,
             standing: workspace.standing.state,
+            // A method acts on the usage day that is open (D8), so a package's last day counts as well.
+            has_package: package::is_held(db, &payer.id, &workspace.id, today).await?,
         };
         may_change(&current.settlement, live, method, &facts, workspace.method_changed_month, month)?;
-        package_hold::refuse(db, &payer.id, &workspace.id, method, today).await?;
     }
     Ok(Allowed { workspace, current, month, confirms })
+}
+
+/// The confirmation to the account, unless nothing but a fall-back was confirmed; and, when that ended a countdown, the
+/// good news to account and owner.
+fn mails(
+    ctx: &Context,
+    payer: &BillingAccount,
+    workspace: &Workspace,
+    current: &Period,
+    method: SettlementMethod,
+    standing: Standing,
+) -> Vec<Outgoing> {
+    let key = format!("changed:{}:{}", workspace.id, workspace.revision + 1);
+    let mut mails = Vec::new();
+    if current.settlement.method() != method {
+        let letter = Letter::SettlementChanged {
+            workspace: workspace.name.clone(),
+            old_method: current.settlement.method(),
+            method,
+        };
+        let about = payer.id.as_str();
+        mails.push(mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, about, &key));
+    }
+    if workspace.standing.state == WorkspaceStanding::LockCountdown && standing == Standing::ACTIVE {
+        let unlocked = |workspaces| Letter::WorkspaceUnlocked { workspaces };
+        let key = format!("{key}:unlocked");
+        mails.extend(stand::mails(ctx, payer, std::slice::from_ref(workspace), &key, unlocked));
+    }
+    mails
 }
 
 /// A new method ends the countdown that the old one's end had started. Arrears count for workspaces that the Billing

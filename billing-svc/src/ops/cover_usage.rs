@@ -20,6 +20,7 @@ use crate::domain::package_lines::Packaged;
 use crate::domain::package_offer::is_only_in_packages;
 use crate::store::package_catalogue::CURRENCY;
 use crate::store::package_use::{self, AccountDay, Use};
+use crate::store::usage::Place;
 use crate::store::{package, usage};
 
 /// A line of a package that no package explains.
@@ -29,7 +30,7 @@ const BROKEN: StoreError = StoreError::Corrupt { table: "bill_line", column: "pa
 #[derive(Default)]
 pub(super) struct Covered {
     accounts: HashMap<BillingAccountId, Account>,
-    packaged: HashMap<WorkspaceId, Packaged>,
+    packaged: HashMap<Place, Packaged>,
     none: Packaged,
 }
 
@@ -58,7 +59,10 @@ impl Covered {
     /// What packages make of a workspace's usage.
     pub(super) fn of(&self, work: &Work) -> &Packaged {
         match work.route {
-            None => self.packaged.get(&work.workspace.id).unwrap_or(&self.none),
+            None => {
+                let place = (work.workspace.billing_account.clone(), work.workspace.id.clone());
+                self.packaged.get(&place).unwrap_or(&self.none)
+            }
             Some(_) => &self.none,
         }
     }
@@ -73,28 +77,28 @@ pub(super) async fn together(
     tx: &Tx,
     site: &str,
     day: UsageDay,
-    found: Vec<WorkspaceId>,
-    accounts: &HashMap<WorkspaceId, BillingAccountId>,
-) -> Result<Vec<WorkspaceId>, StoreError> {
-    let held: Vec<BillingAccountId> =
-        accounts.values().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+    found: Vec<Place>,
+) -> Result<Vec<Place>, StoreError> {
+    let held: BTreeSet<&BillingAccountId> = found.iter().map(|(account, _)| account).collect();
+    let held: Vec<BillingAccountId> = held.into_iter().cloned().collect();
     let packages = package::lasting(tx, &held, day).await?;
     if packages.is_empty() {
         return Ok(found);
     }
-    let places: Vec<_> = found
-        .iter()
-        .filter_map(|id| Some((accounts.get(id)?.clone(), id.clone())))
-        .filter(|(account, _)| packages.contains_key(account))
-        .collect();
+    let places: Vec<Place> =
+        found.iter().filter(|(account, _)| packages.contains_key(account)).cloned().collect();
     let billed = crate::store::bill::billed_days(tx, &places, day).await?;
-    let has = |id: &WorkspaceId| billed.contains(&(id.clone(), day, crate::domain::bill::BillKind::Daily));
-    let last = found.last().and_then(|id| accounts.get(id)).cloned();
-    let mut all: Vec<WorkspaceId> = found.into_iter().filter(|id| !has(id)).collect();
+    let has = |(account, id): &Place| {
+        packages.contains_key(account)
+            && billed.contains(&(id.clone(), day, crate::domain::bill::BillKind::Daily))
+    };
+    let last = found.last().map(|(account, _)| account.clone());
+    let mut all: Vec<Place> = found.into_iter().filter(|place| !has(place)).collect();
     if let Some(last) = last.filter(|account| packages.contains_key(account)) {
         for id in package::companions(tx, &last, site, day).await? {
-            if !all.contains(&id) {
-                all.push(id);
+            let place = (last.clone(), id);
+            if !all.contains(&place) {
+                all.push(place);
             }
         }
     }
@@ -120,7 +124,7 @@ pub(super) async fn cover(tx: &Tx, works: &mut [Work], payers: &[BillingAccount]
             for work in works.iter().filter(|w| w.workspace.billing_account == id && w.route.is_none()) {
                 let packaged =
                     Packaged::new(&account.quotas, &work.workspace.id, &account.draws, &work.usage);
-                covered.packaged.insert(work.workspace.id.clone(), packaged);
+                covered.packaged.insert((id.clone(), work.workspace.id.clone()), packaged);
             }
             covered.accounts.insert(id, account);
         }
@@ -156,7 +160,7 @@ fn cover_account(
     mut quotas: Quotas,
     works: &mut [Work],
     uses: &HashMap<AccountDay, Vec<Use>>,
-    marks: &mut Vec<(usage::Place, Usage)>,
+    marks: &mut Vec<(Place, Usage)>,
 ) -> Account {
     let mut last = BTreeMap::new();
     for ((_, day), uses) in uses.iter().filter(|((account, _), _)| account == id) {

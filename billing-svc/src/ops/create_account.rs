@@ -66,7 +66,7 @@ pub async fn prepare(wish: Wish, now: Timestamp) -> Result<NewAccount, Fault> {
         region,
         username: checked_username(&username)?,
         email: checked_email("account.email", &email)?,
-        phone: checked_phone(&phone)?,
+        phone: checked_phone("account.phone", &phone)?,
         company: checked_company(&company)?,
         currency: region.currency(),
         language,
@@ -134,11 +134,12 @@ pub(super) fn plain_phone(phone: &str) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
-fn checked_phone(phone: &str) -> Result<Option<String>, Fault> {
+/// Checks a phone number's shape and returns it in the spelling it is compared by; `None` when there is none.
+pub fn checked_phone(field: &str, phone: &str) -> Result<Option<String>, Fault> {
     let Some(plain) = plain_phone(phone) else { return Ok(None) };
     let digits = plain.strip_prefix('+').unwrap_or(&plain);
     if !(5..=20).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Fault::field("account.phone", "5–20 digits, with or without a leading +"));
+        return Err(Fault::field(field, "5–20 digits, with or without a leading +"));
     }
     Ok(Some(plain))
 }
@@ -202,9 +203,9 @@ mod tests {
         {
             assert!(checked_email("e", bad).is_err(), "{bad}");
         }
-        assert_eq!(checked_phone("+86 138-0000 0000"), Ok(Some("+8613800000000".to_owned())));
-        assert_eq!(checked_phone(" "), Ok(None));
-        assert!(checked_phone("12a45").is_err() && checked_phone("123").is_err());
+        assert_eq!(checked_phone("p", "+86 138-0000 0000"), Ok(Some("+8613800000000".to_owned())));
+        assert_eq!(checked_phone("p", " "), Ok(None));
+        assert!(checked_phone("p", "12a45").is_err() && checked_phone("p", "123").is_err());
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
 //! Takes over what the Console counted (`design.md` 5.2).
 //!
 //! Whether usage came too late is judged where it is recorded (D13): what the Console has acknowledged is taken however
-//! long its delivery took.
+//! long its delivery took. What a workspace used on a day belongs to the account that it belonged to at the day's end
+//! (D8): what comes late for a day before a move becomes an adjustment at the account it was moved from (D10).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use tandem_proto::day::UsageDay;
 use tandem_proto::ids::WorkspaceId;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::db::Tx;
@@ -12,6 +14,7 @@ use tandem_service_kit::fault::Fault;
 
 use crate::store::alert;
 use crate::store::usage::{self, Delivered};
+use crate::store::workspace_move;
 
 /// A quantity that was refused: its place in the delivery, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +27,11 @@ pub struct Refused {
 
 /// Takes quantities over; of each key the greatest revision stays. Good ones count even if others are refused.
 pub async fn deliver_usage(tx: &Tx, usage: &[Delivered]) -> Result<Vec<Refused>, Fault> {
-    let workspaces: HashSet<&WorkspaceId> = usage.iter().map(|d| &d.workspace).collect();
-    let workspaces: Vec<WorkspaceId> = workspaces.into_iter().cloned().collect();
-    let places = usage::accounts_of(tx, &workspaces).await?;
+    let days: BTreeSet<(&WorkspaceId, UsageDay)> = usage.iter().map(|d| (&d.workspace, d.day)).collect();
+    let payers = workspace_move::payers_of(tx, &days).await?;
     let (mut refused, mut taken) = (Vec::new(), Vec::new());
     for (index, delivered) in usage.iter().enumerate() {
-        let Some(account) = places.get(&delivered.workspace) else {
+        let Some(account) = payers.get(&(delivered.workspace.clone(), delivered.day)) else {
             refused.push(Refused { index, reason: Reason::WorkspaceNotBound });
             continue;
         };

@@ -139,7 +139,8 @@ pub async fn issue_final(
     let billed = bill::billed_days(tx, &places, oldest).await?;
     let mut works = Vec::new();
     for workspace in workspaces {
-        let Some(rows) = unbilled.remove(&workspace.id) else { continue };
+        let place = (workspace.billing_account.clone(), workspace.id.clone());
+        let Some(rows) = unbilled.remove(&place) else { continue };
         let zone = zone(&workspace.time_zone)
             .ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
         let today = UsageDay::of(now, &zone);

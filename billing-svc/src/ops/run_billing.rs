@@ -35,27 +35,26 @@ pub async fn step(ctx: &Context, site: &str, day: UsageDay) -> Result<Option<Ste
     if mark.billed_at.is_some() {
         return Ok(Some(Step { issued: 0, done: true }));
     }
-    let ids = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
-    let done = i64::try_from(ids.len()).is_ok_and(|found| found < BATCH);
-    let owners = usage::accounts_of(&tx, &ids).await?;
-    let cursor = match ids.iter().rev().find_map(|id| Some((owners.get(id)?, id))) {
+    let found = usage::next_unbilled(&tx, site, day, &mark.cursor, BATCH).await?;
+    let done = i64::try_from(found.len()).is_ok_and(|found| found < BATCH);
+    let cursor = match found.last() {
         Some((account, last)) => format!("{account}/{last}"),
         None => mark.cursor.clone(),
     };
-    let payers: Vec<BillingAccountId> = owners.values().cloned().collect();
+    let payers: Vec<BillingAccountId> = found.iter().map(|(account, _)| account.clone()).collect();
     let accounts = account::lock_all(&tx, &payers).await?;
-    let ids = cover_usage::together(&tx, site, day, ids, &owners).await?;
-    let workspaces = workspace::lock(&tx, &ids).await?;
-    let places: Vec<_> = workspaces.iter().map(|w| (w.billing_account.clone(), w.id.clone())).collect();
+    let places = cover_usage::together(&tx, site, day, found).await?;
+    let workspaces = workspace::lock_places(&tx, &places).await?;
     let mut unbilled = usage::unbilled(&tx, &places, day).await?;
-    log_modes::set_aside(&tx, &places, &mut unbilled).await?;
+    log_modes::set_aside(&tx, &mut unbilled).await?;
     let mut routes = settled::before(&tx, &places, mark.ends_at).await?;
     let works = workspaces
         .into_iter()
         .filter_map(|workspace| {
-            let usage = unbilled.remove(&workspace.id)?;
+            let place = (workspace.billing_account.clone(), workspace.id.clone());
+            let usage = unbilled.remove(&place)?;
             // A purchase that has ended since, or is frozen, takes nothing.
-            let route = routes.remove(&workspace.id).flatten().filter(|route| route.state.takes_usage());
+            let route = routes.remove(&place).flatten().filter(|route| route.state.takes_usage());
             Some(Work { workspace, day, usage, route })
         })
         .collect();

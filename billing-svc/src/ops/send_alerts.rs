@@ -11,6 +11,7 @@ use tandem_service_kit::db::StoreError;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::outbox;
 
+use super::log_modes;
 use crate::context::Context;
 use crate::domain::alert::{Exceeded, LATE_DAYS, Spend, exceeded, period_text};
 use crate::domain::bill::{self as rating, Usage};
@@ -91,12 +92,15 @@ async fn spends(
     let payers = account::find_all(tx, &ids).await?;
     let mut billed = alert::billed(tx, &places, first, since).await?;
     let mut unbilled = usage::unbilled(tx, &places, latest).await?;
+    // What is statistics only by today's mode of a workspace costs nothing.
+    log_modes::split(tx, &mut unbilled).await?;
     let lists = price::all(tx).await?;
     let mut spends = HashMap::new();
     for workspace in workspaces.values() {
         let Some(payer) = payers.iter().find(|payer| payer.id == workspace.billing_account) else { continue };
         let mut spend = billed.remove(&workspace.id).unwrap_or_default();
-        for used in unbilled.remove(&workspace.id).unwrap_or_default() {
+        let place = (workspace.billing_account.clone(), workspace.id.clone());
+        for used in unbilled.remove(&place).unwrap_or_default() {
             add(&mut spend, &used, workspace, payer.currency, &lists);
         }
         spends.insert(workspace.id.clone(), SpendSoFar { currency: payer.currency, spend });

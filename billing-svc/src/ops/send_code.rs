@@ -12,8 +12,27 @@ use crate::domain::account::BillingAccount;
 use crate::mail::{self, Letter};
 use crate::store::account;
 
-/// What the codes are for.
+/// What the codes that prove an account are for.
 pub const PURPOSE: &str = "billing_account_proof";
+
+/// What a code is for; it is good for nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Proves the account.
+    Account,
+    /// Sets a new password.
+    Password,
+}
+
+impl Purpose {
+    /// The purpose's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Account => PURPOSE,
+            Purpose::Password => "billing_account_password",
+        }
+    }
+}
 
 /// What a code for an account is bound to: the account and the address it was mailed to.
 pub fn address(account: &BillingAccount) -> String {
@@ -29,6 +48,7 @@ pub async fn run(
     ctx: &Context,
     region: BillingRegion,
     username: &str,
+    purpose: Purpose,
     language: Language,
     now: Timestamp,
 ) -> Result<i32, Fault> {
@@ -37,7 +57,7 @@ pub async fn run(
         Some(account) => address(account),
         None => format!("nobody {} {}", region.name(), account::key(username)),
     };
-    let code = verification::issue(tx, PURPOSE, &address, now).await?;
+    let code = verification::issue(tx, purpose.name(), &address, now).await?;
     if let Some(account) = found {
         let minutes = i64::try_from(verification::GOOD_FOR.as_secs() / 60).unwrap_or(0);
         let letter = Letter::VerificationCode {
@@ -45,7 +65,7 @@ pub async fn run(
             code: code.digits().to_owned(),
             minutes,
         };
-        let key = format!("code:{}:{}", account.id, now.as_microsecond());
+        let key = format!("code:{}:{}:{}", purpose.name(), account.id, now.as_microsecond());
         let mail =
             mail::outgoing(&ctx.letterhead, &letter, &account.email, language, account.id.as_str(), &key);
         outbox::add(tx, &[mail], now).await?;

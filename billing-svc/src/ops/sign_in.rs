@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tandem_proto::ids::BillingAccountId;
 use tandem_proto::reason::Reason;
 use tandem_proto::settlement::BillingRegion;
 use tandem_service_kit::fault::Fault;
@@ -14,6 +15,11 @@ use crate::store::{account, failed_try};
 
 /// Failures within an hour after which nobody may try any more.
 const FAILURES_MAX: i64 = 10;
+
+/// What the tries at an account are counted by.
+pub(super) fn subject(account: &BillingAccountId) -> String {
+    format!("sign_in:{account}")
+}
 
 /// Signs in by username, email or phone; unknown names cost what known ones cost.
 ///
@@ -31,7 +37,7 @@ pub async fn run(
     let found = account::find_login(&ctx.db.read, region, &name).await?;
     // Whatever the name it was tried by, an account has one count.
     let subject = match &found {
-        Some((account, _)) => format!("sign_in:{}", account.id),
+        Some((account, _)) => subject(&account.id),
         None => format!("sign_in:{}:{name}", region.name()),
     };
     let attempt = failed_try::begin(&ctx.db, &subject, FAILURES_MAX, now).await?;

@@ -134,7 +134,7 @@ pub async fn end_arrears(
 }
 
 /// The same letter to an account and to each owner who is somebody else, naming the workspaces that concern them.
-fn mails(
+pub(super) fn mails(
     ctx: &Context,
     payer: &BillingAccount,
     workspaces: &[Workspace],

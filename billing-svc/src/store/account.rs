@@ -11,6 +11,7 @@ use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};
 use crate::domain::account::{BillingAccount, Company};
+use crate::domain::contact::{Contact, ContactKind};
 
 const TABLE: &str = "billing_account";
 const COLUMNS: &str = "a.id, a.region, a.username, a.email, a.phone, a.company_name, a.company_industry, \
@@ -184,6 +185,43 @@ pub async fn lock(tx: &Tx, id: &BillingAccountId) -> Result<Option<BillingAccoun
 pub async fn save_any_settlement(tx: &Tx, id: &BillingAccountId, allowed: bool) -> Result<(), StoreError> {
     let text = "UPDATE billing_account SET any_settlement_allowed = ? WHERE id = ?";
     tx.run(text, [allowed.into(), id.as_str().into()]).await?;
+    Ok(())
+}
+
+/// Whether no account of a region has an address or phone.
+pub async fn is_free(
+    db: &impl ConnectionTrait,
+    region: BillingRegion,
+    contact: &Contact,
+) -> Result<bool, StoreError> {
+    let column = match contact.kind {
+        ContactKind::Email => "email_key",
+        ContactKind::Phone => "phone",
+    };
+    let text = format!("SELECT id FROM billing_account WHERE region = ? AND {column} = ?");
+    Ok(read::one(db, &text, [region.name().into(), contact.key().into()]).await?.is_none())
+}
+
+/// Replaces an address or phone. Fails with a conflict when another account takes the same one at the same time.
+pub async fn save_contact(tx: &Tx, id: &BillingAccountId, contact: &Contact) -> Result<(), StoreError> {
+    let value = contact.value.as_str();
+    match contact.kind {
+        ContactKind::Email => {
+            let text = "UPDATE billing_account SET email = ?, email_key = ? WHERE id = ?";
+            tx.run(text, [value.into(), contact.key().into(), id.as_str().into()]).await?;
+        }
+        ContactKind::Phone => {
+            let text = "UPDATE billing_account SET phone = ? WHERE id = ?";
+            tx.run(text, [value.into(), id.as_str().into()]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the hash of a password.
+pub async fn save_password(tx: &Tx, id: &BillingAccountId, password_hash: &str) -> Result<(), StoreError> {
+    let text = "UPDATE billing_account SET password_hash = ? WHERE id = ?";
+    tx.run(text, [password_hash.into(), id.as_str().into()]).await?;
     Ok(())
 }
 

@@ -64,6 +64,19 @@ pub async fn start(tx: &Tx, periods: &[Period]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Ends the open period that a workspace has at an account and starts one at another account at the same instant.
+///
+/// Both accounts and the workspace must be locked. Fails with a conflict when there is no such open period.
+pub async fn hand_over(tx: &Tx, from: &BillingAccountId, next: &Period) -> Result<(), StoreError> {
+    let text = "UPDATE workspace_binding SET effective_to = ? WHERE billing_account_id = ? AND workspace_id = ? \
+                AND effective_to IS NULL";
+    let values = [micros(next.from), from.as_str().into(), next.workspace.as_str().into()];
+    if tx.run(text, values).await? != 1 {
+        return Err(StoreError::Conflict);
+    }
+    start(tx, std::slice::from_ref(next)).await
+}
+
 /// The period that lasts now.
 pub async fn current(
     db: &impl ConnectionTrait,
@@ -104,16 +117,15 @@ pub async fn current_through(
     read::all(db, &text, [subscription.as_str().into()]).await?.iter().map(period).collect()
 }
 
-/// A workspace's periods after a page's key (its start in microseconds), oldest first.
+/// A workspace's periods at all accounts after a page's key (its start in microseconds), oldest first.
 pub async fn history(
     db: &impl ConnectionTrait,
     workspace: &WorkspaceId,
     page: &Page,
 ) -> Result<Vec<Period>, StoreError> {
     let text = format!(
-        "SELECT {COLUMNS} FROM workspace_directory d JOIN workspace_binding b \
-         ON b.billing_account_id = d.billing_account_id AND b.workspace_id = d.workspace_id \
-         WHERE d.workspace_id = ? AND b.effective_from > ? ORDER BY b.effective_from LIMIT ?"
+        "SELECT {COLUMNS} FROM workspace_binding b WHERE b.workspace_id = ? AND b.effective_from > ? \
+         ORDER BY b.effective_from LIMIT ?"
     );
     let after = page.after.first().and_then(|text| text.parse::<i64>().ok()).unwrap_or(i64::MIN);
     let values = [workspace.as_str().into(), after.into(), limit(page)];

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sea_orm::ConnectionTrait as _;
 use tandem_proto::reason::Reason;
-use tandem_service_kit::db::{Database, StoreError, statement};
+use tandem_service_kit::db::{Database, StoreError, Tx, statement};
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 
@@ -46,6 +46,12 @@ pub async fn begin(db: &Database, subject: &str, most: i64, now: Timestamp) -> R
 /// Deletes failures that no longer count.
 pub async fn purge(db: &Database, now: Timestamp) -> Result<(), StoreError> {
     run(db, "DELETE FROM failed_try WHERE tried_at <= ?", [micros(now - COUNTED_FOR)]).await
+}
+
+/// Forgets the failures at a subject, in the transaction of what proves that they were not its holder's.
+pub async fn forget(tx: &Tx, subject: &str) -> Result<(), StoreError> {
+    tx.run("DELETE FROM failed_try WHERE subject = ?", [subject.into()]).await?;
+    Ok(())
 }
 
 impl Try {

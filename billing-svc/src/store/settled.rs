@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sea_orm::ConnectionTrait;
-use tandem_proto::ids::{CloudAccountId, SubscriptionId, WorkspaceId};
+use tandem_proto::ids::{CloudAccountId, SubscriptionId};
 use tandem_proto::settlement::{Market, SettlementMethod};
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::db::StoreError;
 
 use super::read::{self, Row, micros};
-use super::usage::{Place, places_relation};
+use super::usage::{Place, place, places_relation};
 use crate::domain::subscription::{State, Subscription};
 
 /// A purchase that bills may be settled through.
@@ -60,11 +60,11 @@ pub async fn before(
     db: &impl ConnectionTrait,
     places: &[Place],
     instant: Timestamp,
-) -> Result<HashMap<WorkspaceId, Option<CloudRoute>>, StoreError> {
+) -> Result<HashMap<Place, Option<CloudRoute>>, StoreError> {
     let rel = places_relation(places).relation(db.get_database_backend(), "r", 1)?;
     // The last period that began before the instant, else the first of all.
     let text = format!(
-        "SELECT b.workspace_id, b.settlement_method, b.cloud_account_id, b.subscription_id, s.market, \
+        "SELECT b.billing_account_id, b.workspace_id, b.settlement_method, b.cloud_account_id, b.subscription_id, s.market, \
          s.vendor_instance_id, s.vendor_account_id, s.product_code, s.state, s.trial FROM {} \
          JOIN workspace_binding b ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id \
          LEFT JOIN subscription s ON s.id = b.subscription_id \
@@ -77,6 +77,7 @@ pub async fn before(
     );
     let mut found = HashMap::new();
     for row in read::all(db, &text, rel.values.into_iter().chain([micros(instant)])).await? {
+        let place = place(&row, "workspace_binding")?;
         let row = Row(&row, "workspace_binding");
         let route = match row.parse("settlement_method")? {
             SettlementMethod::BillingCenter => None,
@@ -92,7 +93,7 @@ pub async fn before(
                 trial: row.truth("trial")?,
             }),
         };
-        found.insert(row.parse("workspace_id")?, route);
+        found.insert(place, route);
     }
     Ok(found)
 }

@@ -86,44 +86,30 @@ pub async fn take(tx: &Tx, usage: &[(BillingAccountId, &Delivered)]) -> Result<(
     Ok(())
 }
 
-/// Which accounts workspaces belong to; those that are not bound are left out.
-pub async fn accounts_of(
-    db: &impl ConnectionTrait,
-    workspaces: &[WorkspaceId],
-) -> Result<HashMap<WorkspaceId, BillingAccountId>, StoreError> {
-    let mut rows = Rows::new(&[("workspace_id", Kind::Text)]);
-    workspaces.iter().for_each(|id| rows.push([id.as_str().into()]));
-    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "SELECT d.workspace_id, d.billing_account_id FROM {} \
-         JOIN workspace_directory d ON d.workspace_id = r.workspace_id",
-        rel.sql
-    );
-    let found = read::all(db, &text, rel.values).await?;
-    let place = |row| {
-        let row = Row(row, "workspace_directory");
-        Ok((row.parse("workspace_id")?, row.parse("billing_account_id")?))
-    };
-    found.iter().map(place).collect()
-}
-
-/// The next workspaces of a site, after a place, that used something up to a day that is not on a bill.
+/// The next workspaces of a site, after a place, that used something up to a day that is not on a bill; those that have
+/// left an account are there as well, for what came late.
 pub async fn next_unbilled(
     db: &impl ConnectionTrait,
     site: &str,
     day: UsageDay,
     after: &str,
     limit: i64,
-) -> Result<Vec<WorkspaceId>, StoreError> {
+) -> Result<Vec<Place>, StoreError> {
     let (account, workspace) = after.split_once('/').unwrap_or(("", ""));
-    let text = "SELECT w.workspace_id FROM workspace w \
+    let text = "SELECT w.billing_account_id, w.workspace_id FROM workspace w \
                 WHERE w.site = ? AND (w.billing_account_id, w.workspace_id) > (?, ?) AND EXISTS (\
                     SELECT 1 FROM usage_day u WHERE u.billing_account_id = w.billing_account_id \
                     AND u.workspace_id = w.workspace_id AND u.usage_day <= ? AND u.quantity <> u.billed \
                     AND NOT u.set_aside) \
                 ORDER BY w.billing_account_id, w.workspace_id LIMIT ?";
     let values = [site.into(), account.into(), workspace.into(), day.number().into(), limit.into()];
-    read::all(db, text, values).await?.iter().map(|row| Row(row, "workspace").parse("workspace_id")).collect()
+    read::all(db, text, values).await?.iter().map(|row| place(row, "workspace")).collect()
+}
+
+/// The account and workspace of a row.
+pub(super) fn place(row: &QueryResult, table: &'static str) -> Result<Place, StoreError> {
+    let row = Row(row, table);
+    Ok((row.parse("billing_account_id")?, row.parse("workspace_id")?))
 }
 
 /// What workspaces used up to a day that is not on a bill.
@@ -131,18 +117,18 @@ pub async fn unbilled(
     db: &impl ConnectionTrait,
     places: &[Place],
     up_to: UsageDay,
-) -> Result<HashMap<WorkspaceId, Vec<Usage>>, StoreError> {
+) -> Result<HashMap<Place, Vec<Usage>>, StoreError> {
     let rel = places_relation(places).relation(db.get_database_backend(), "r", 1)?;
     let text = format!(
-        "SELECT u.workspace_id, u.usage_day, u.item, u.retention_days, u.sub_key, u.quantity, u.billed FROM {} \
+        "SELECT u.billing_account_id, u.workspace_id, u.usage_day, u.item, u.retention_days, u.sub_key, u.quantity, \
+         u.billed FROM {} \
          JOIN usage_day u ON u.billing_account_id = r.billing_account_id AND u.workspace_id = r.workspace_id \
          WHERE u.quantity <> u.billed AND NOT u.set_aside AND u.usage_day <= ?",
         rel.sql
     );
-    let mut usage: HashMap<WorkspaceId, Vec<Usage>> = HashMap::new();
+    let mut usage: HashMap<Place, Vec<Usage>> = HashMap::new();
     for row in read::all(db, &text, rel.values.into_iter().chain([up_to.number().into()])).await? {
-        let workspace = Row(&row, TABLE).parse("workspace_id")?;
-        usage.entry(workspace).or_default().push(read_usage(&row)?);
+        usage.entry(place(&row, TABLE)?).or_default().push(read_usage(&row)?);
     }
     Ok(usage)
 }
@@ -237,9 +223,11 @@ pub struct ListedUsage {
     pub revision: i64,
 }
 
-/// A workspace's quantities from one day to another, after a place in the order of the list.
+/// A workspace's quantities from one day to another, after a place in the order of the list: those that an account pays
+/// for, by default the one that the workspace belongs to now.
 pub async fn list(
     db: &impl ConnectionTrait,
+    account: Option<&BillingAccountId>,
     workspace: &WorkspaceId,
     days: (UsageDay, UsageDay),
     after: &[String],
@@ -255,11 +243,12 @@ pub async fn list(
         _ => (i32::MIN, "", i32::MIN, ""),
     };
     let text = "SELECT u.usage_day, u.item, u.retention_days, u.sub_key, u.quantity, u.billed, u.revision \
-                FROM workspace_directory d JOIN usage_day u ON u.billing_account_id = d.billing_account_id \
+                FROM workspace_directory d JOIN usage_day u ON u.billing_account_id = COALESCE(?, d.billing_account_id) \
                 AND u.workspace_id = d.workspace_id WHERE d.workspace_id = ? AND u.usage_day BETWEEN ? AND ? \
                 AND (u.usage_day, u.item, u.retention_days, u.sub_key) > (?, ?, ?, ?) \
                 ORDER BY u.usage_day, u.item, u.retention_days, u.sub_key LIMIT ?";
     let values = [
+        account.map(|id| id.as_str().to_owned()).into(),
         workspace.as_str().into(),
         days.0.number().into(),
         days.1.number().into(),

@@ -8,6 +8,7 @@ use tandem_proto::settlement::{BillingRegion, PriceZone, SettlementMethod};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
 use super::read::{self, Row, for_update, maybe_micros, micros};
+use super::usage::{Place, places_relation};
 use crate::domain::standing::Standing;
 
 const TABLE: &str = "workspace";
@@ -149,6 +150,19 @@ pub async fn lock(tx: &Tx, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, StoreE
         "SELECT {COLUMNS} FROM {} JOIN workspace_directory d ON d.workspace_id = r.workspace_id \
          JOIN workspace w ON w.billing_account_id = d.billing_account_id AND w.workspace_id = d.workspace_id \
          ORDER BY w.billing_account_id, w.workspace_id{lock}",
+        wanted.sql
+    );
+    read::all(tx, &text, wanted.values).await?.iter().map(read).collect()
+}
+
+/// Reads workspaces as they are at accounts, also at one that they have left, and locks them, in the order of account
+/// and id.
+pub async fn lock_places(tx: &Tx, places: &[Place]) -> Result<Vec<Workspace>, StoreError> {
+    let wanted = places_relation(places).relation(tx.get_database_backend(), "r", 1)?;
+    let lock = if for_update(tx).is_empty() { "" } else { " FOR UPDATE OF w" };
+    let text = format!(
+        "SELECT {COLUMNS} FROM {} JOIN workspace w ON w.billing_account_id = r.billing_account_id \
+         AND w.workspace_id = r.workspace_id ORDER BY w.billing_account_id, w.workspace_id{lock}",
         wanted.sql
     );
     read::all(tx, &text, wanted.values).await?.iter().map(read).collect()

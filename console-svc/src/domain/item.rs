@@ -148,6 +148,12 @@ impl Item {
     pub fn by_retention(self) -> bool {
         !self.retention_choices().is_empty()
     }
+
+    /// Whether a change of retention drops the data that is there, so that the whole day counts by the new policy
+    /// (`domain.md` 3.19): so it is with metrics.
+    pub fn drops_old_data(self) -> bool {
+        self == Item::TimeSeries
+    }
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ pub fn check(point: RawPoint, facts: &WorkspaceFacts, window: Window) -> Result<
     }
     let item = Item::from_number(point.item).ok_or(Refusal::field("item: must be a billing item"))?;
     let measure = measure(item, point.measure)?;
-    let retention_days = retention(item, point.retention_days, facts)?;
+    let stated = stated_retention(item, point.retention_days, facts)?;
     if point.sub_key.chars().count() > SUB_KEY_MAX || point.sub_key.chars().any(char::is_control) {
         return Err(Refusal::field("sub_key: at most 64 characters, no control characters"));
     }
@@ -129,11 +129,12 @@ pub fn check(point: RawPoint, facts: &WorkspaceFacts, window: Window) -> Result<
     if ahead || unborn || oldest.is_ok_and(|oldest| day < oldest) {
         return Err(Refusal::of(Reason::HourOutOfRange));
     }
+    let setting = || facts.retention.of_point(item, hour, day, &facts.zone);
     let key = PointKey {
         workspace_id: Arc::clone(&facts.id),
         usage_day: day.number(),
         item,
-        retention_days,
+        retention_days: stated.unwrap_or_else(setting),
         sub_key: point.sub_key,
         measure,
         hour_start: hour.as_microsecond(),
@@ -148,19 +149,20 @@ fn measure(item: Item, number: i32) -> Result<Measure, Refusal> {
     if has_it { Ok(measure) } else { Err(Refusal::field("measure: the item has no such measure")) }
 }
 
-fn retention(item: Item, days: i32, facts: &WorkspaceFacts) -> Result<i16, Refusal> {
+/// The retention that a point states; `None` when it takes the workspace's setting of its hour.
+fn stated_retention(item: Item, days: i32, facts: &WorkspaceFacts) -> Result<Option<i16>, Refusal> {
     if !item.by_retention() {
         let none = Refusal::field("retention_days: must be 0 for an item that is not priced by retention");
-        return if days == 0 { Ok(0) } else { Err(none) };
+        return if days == 0 { Ok(Some(0)) } else { Err(none) };
     }
     if days == 0 {
-        return Ok(facts.retention.of(item));
+        return Ok(None);
     }
     if facts.plan == Plan::Free && days != i32::from(FREE_DAYS) {
         return Err(Refusal::field("retention_days: fixed at 7 on Free"));
     }
     let choice = item.retention_choices().iter().find(|choice| i32::from(**choice) == days);
-    choice.copied().ok_or(Refusal::field("retention_days: the item has no such retention"))
+    choice.copied().map(Some).ok_or(Refusal::field("retention_days: the item has no such retention"))
 }
 
 #[cfg(test)]

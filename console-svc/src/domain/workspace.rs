@@ -113,7 +113,7 @@ pub struct Workspace {
 }
 
 /// What Billing last said of a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandingCopy {
     /// Whether it may be used.
     pub standing: Standing,
@@ -121,12 +121,18 @@ pub struct StandingCopy {
     pub lock_at: Option<Timestamp>,
     /// Who is charged; none on Free.
     pub settlement_method: Option<SettlementMethod>,
+    /// The billing account that pays, `bac_…`; none on Free.
+    pub billing_account_id: Option<String>,
 }
 
 impl StandingCopy {
     /// What holds for a workspace that Billing does not know.
-    pub const UNBOUND: StandingCopy =
-        StandingCopy { standing: Standing::Active, lock_at: None, settlement_method: None };
+    pub const UNBOUND: StandingCopy = StandingCopy {
+        standing: Standing::Active,
+        lock_at: None,
+        settlement_method: None,
+        billing_account_id: None,
+    };
 }
 
 /// The first hour that is charged for a workspace that was Commercial from its making: the first of the day it was made

@@ -122,9 +122,19 @@ impl From<&Site> for console::Site {
     }
 }
 
-/// Writes a workspace with Billing's word on it.
-pub(super) fn workspace((workspace, copy): (Workspace, StandingCopy)) -> console::Workspace {
-    let retention = workspace.retention.iter();
+/// Writes a workspace as it is at an instant, with Billing's word on it.
+pub(super) fn workspace((workspace, copy): (Workspace, StandingCopy), now: Timestamp) -> console::Workspace {
+    let settings = &workspace.retention;
+    let retention = settings.iter(now).map(|(item, days)| {
+        let next = settings.next(item, now);
+        console::ItemRetention {
+            item: i32::from(item.number()),
+            days: i32::from(days),
+            next_days: next.map_or(0, |(days, _)| i32::from(days)),
+            next_time: next.map(|(_, from)| to_message(from)),
+        }
+    });
+    let retention = retention.collect();
     console::Workspace {
         id: workspace.id.into(),
         name: workspace.name,
@@ -134,15 +144,11 @@ pub(super) fn workspace((workspace, copy): (Workspace, StandingCopy)) -> console
         standing: copy.standing.number(),
         lock_time: copy.lock_at.map(to_message),
         owner_account_id: workspace.owner.into(),
-        retention: retention
-            .map(|(item, days)| console::ItemRetention {
-                item: i32::from(item.number()),
-                days: i32::from(days),
-            })
-            .collect(),
+        retention,
         charge_start_time: workspace.charge_start_at.map(to_message),
         create_time: Some(to_message(workspace.created_at)),
         settlement_method: copy.settlement_method.map_or(0, |method| method.number()),
+        billing_account_id: copy.billing_account_id.unwrap_or_default(),
     }
 }
 
@@ -159,7 +165,8 @@ impl From<Member> for console::Member {
 impl From<Activated> for console::ActivateWorkspaceResponse {
     fn from(activated: Activated) -> console::ActivateWorkspaceResponse {
         console::ActivateWorkspaceResponse {
-            workspace: Some(workspace((activated.workspace, activated.standing))),
+            // A new plan's settings hold from the beginning.
+            workspace: Some(workspace((activated.workspace, activated.standing), Timestamp::MAX)),
             billing_account_id: activated.billing_account_id,
         }
     }
@@ -168,7 +175,8 @@ impl From<Activated> for console::ActivateWorkspaceResponse {
 impl From<Activated> for console::UpgradeWorkspaceResponse {
     fn from(activated: Activated) -> console::UpgradeWorkspaceResponse {
         console::UpgradeWorkspaceResponse {
-            workspace: Some(workspace((activated.workspace, activated.standing))),
+            // A new plan's settings hold from the beginning.
+            workspace: Some(workspace((activated.workspace, activated.standing), Timestamp::MAX)),
             billing_account_id: activated.billing_account_id,
         }
     }

@@ -67,7 +67,8 @@ impl WorkspaceService for Workspaces {
         let db = &self.context.db.read;
         let workspace = access::visible(db, &id, acting.as_ref()).await?;
         let standing = store::workspace::standing(db, &id).await?;
-        Ok(Response::new(GetWorkspaceResponse { workspace: Some(convert::workspace((workspace, standing))) }))
+        let workspace = convert::workspace((workspace, standing), self.context.now());
+        Ok(Response::new(GetWorkspaceResponse { workspace: Some(workspace) }))
     }
 
     async fn list_workspaces(
@@ -79,7 +80,8 @@ impl WorkspaceService for Workspaces {
         let page = page(request.page_size, &request.page_token, 1)?;
         let rows = store::workspace::list_of_member(&self.context.db.read, &account, &page).await?;
         let (rows, next_page_token) = page.cut(rows, |(workspace, _)| vec![workspace.id.to_string()]);
-        let workspaces = rows.into_iter().map(convert::workspace).collect();
+        let now = self.context.now();
+        let workspaces = rows.into_iter().map(|row| convert::workspace(row, now)).collect();
         Ok(Response::new(ListWorkspacesResponse { workspaces, next_page_token }))
     }
 
@@ -110,9 +112,9 @@ impl WorkspaceService for Workspaces {
         match open(&self.context.db, key).await? {
             Open::Answered(answer) => Ok(Response::new(answer)),
             Open::Fresh(call) => {
-                let changed =
-                    set_retention::run(&call.tx, &workspace, &acting, item, request.retention_days).await?;
-                let answer = SetRetentionResponse { workspace: Some(convert::workspace(changed)) };
+                let (sites, change) = (&self.context.sites, (item, request.retention_days));
+                let changed = set_retention::run(&call.tx, sites, &workspace, &acting, change, now).await?;
+                let answer = SetRetentionResponse { workspace: Some(convert::workspace(changed, now)) };
                 Ok(Response::new(call.finish(answer, now).await?))
             }
         }

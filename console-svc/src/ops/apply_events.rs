@@ -32,6 +32,7 @@ fn change(event: &Event) -> Option<StandingChange> {
         standing,
         lock_at: validate::timestamp("lock_time", changed.lock_time).ok(),
         settlement_method: SettlementMethod::from_number(changed.settlement_method),
+        billing_account_id: Some(event.billing_account_id.clone()).filter(|id| !id.is_empty()),
     };
     Some(StandingChange { workspace_id, revision: changed.revision, copy })
 }

@@ -5,6 +5,7 @@ pub mod entity;
 pub mod feed;
 pub mod member;
 pub mod pending_activation;
+pub mod retention_drop;
 pub mod sign_in;
 pub mod site_day;
 pub mod usage_point;

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Value};
+use tandem_proto::ids::WorkspaceId;
 use tandem_service_kit::db::{Database, Kind, Rows, StoreError, Tx, get, statement};
 use tandem_service_kit::fresh::random_bytes;
 use tandem_service_kit::request_log;
 
 use crate::domain::item::{Item, Measure};
 use crate::domain::point::PointKey;
+use crate::domain::usage_day::UsageDay;
 
 const TABLE: &str = "usage_point";
 
@@ -230,6 +233,21 @@ pub async fn remark_from(tx: &Tx, workspace_id: &str, first_day: i32) -> Result<
                 SELECT DISTINCT workspace_id, usage_day, ? FROM usage_point WHERE workspace_id = ? AND usage_day >= ?";
     tx.run(text, [mark_token().into(), workspace_id.into(), first_day.into()]).await?;
     Ok(())
+}
+
+/// The start of the latest hour of an item that is counted for a workspace, on a day or later.
+pub async fn last_hour(
+    tx: &Tx,
+    workspace: &WorkspaceId,
+    first_day: UsageDay,
+    item: Item,
+) -> Result<Option<Timestamp>, StoreError> {
+    let text = "SELECT MAX(hour_start) AS hour_start FROM usage_point \
+                WHERE workspace_id = ? AND usage_day >= ? AND item = ?";
+    let values = [workspace.as_str().into(), first_day.number().into(), i32::from(item.number()).into()];
+    let row = tx.query_one_raw(statement(tx.get_database_backend(), text, values)).await?;
+    let hour: Option<i64> = row.map_or(Ok(None), |row| get(&row, TABLE, "hour_start"))?;
+    hour.map(|hour| super::time(hour, TABLE, "hour_start")).transpose()
 }
 
 /// The stored points of some workspaces' days.

@@ -59,7 +59,7 @@ impl Marks {
     }
 
     /// The days, each once.
-    fn days(&self) -> Rows {
+    pub(super) fn days(&self) -> Rows {
         let mut rows = Rows::new(&[("workspace_id", Kind::Text), ("usage_day", Kind::Int)]);
         for day in self.marks.chunk_by(same_day).filter_map(|marks| marks.first()) {
             rows.push([day.workspace_id.as_str().into(), day.usage_day.into()]);

@@ -67,7 +67,8 @@ pub async fn list_of_member(
     page: &Page,
 ) -> Result<Vec<(Workspace, StandingCopy)>, StoreError> {
     let text = format!(
-        "SELECT w.*, s.standing, s.lock_at, s.settlement_method FROM member m JOIN workspace w ON w.id = m.workspace_id \
+        "SELECT w.*, s.standing, s.lock_at, s.settlement_method, s.billing_account_id FROM member m \
+         JOIN workspace w ON w.id = m.workspace_id \
          LEFT JOIN workspace_standing s ON s.workspace_id = w.id \
          WHERE m.console_account_id = ? AND m.workspace_id > ? ORDER BY m.workspace_id LIMIT {}",
         page.limit()
@@ -86,7 +87,8 @@ pub async fn standing(
     db: &impl ConnectionTrait,
     workspace: &WorkspaceId,
 ) -> Result<StandingCopy, StoreError> {
-    let text = "SELECT standing, lock_at, settlement_method FROM workspace_standing WHERE workspace_id = ?";
+    let text = "SELECT standing, lock_at, settlement_method, billing_account_id FROM workspace_standing \
+                WHERE workspace_id = ?";
     let row =
         db.query_one_raw(statement(db.get_database_backend(), text, [workspace.as_str().into()])).await?;
     row.map_or(Ok(StandingCopy::UNBOUND), |row| standing_from(&row))
@@ -122,6 +124,7 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
         ("standing", Kind::Int),
         ("lock_at", Kind::Int),
         ("settlement_method", Kind::Int),
+        ("billing_account_id", Kind::Text),
     ]);
     for change in &newest {
         rows.push([
@@ -130,6 +133,7 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
             change.copy.standing.number().into(),
             Value::BigInt(change.copy.lock_at.map(Timestamp::as_microsecond)),
             Value::Int(change.copy.settlement_method.map(SettlementMethod::number)),
+            change.copy.billing_account_id.clone().into(),
         ]);
     }
     if rows.is_empty() {
@@ -138,10 +142,12 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
     let backend = tx.get_database_backend();
     let relation = rows.relation(backend, "r", 1)?;
     let text = format!(
-        "INSERT INTO workspace_standing (workspace_id, revision, standing, lock_at, settlement_method) \
-         SELECT workspace_id, revision, standing, lock_at, settlement_method FROM {} WHERE true \
+        "INSERT INTO workspace_standing (workspace_id, revision, standing, lock_at, settlement_method, \
+         billing_account_id) \
+         SELECT workspace_id, revision, standing, lock_at, settlement_method, billing_account_id FROM {} WHERE true \
          ON CONFLICT (workspace_id) DO UPDATE SET revision = excluded.revision, standing = excluded.standing, \
-         lock_at = excluded.lock_at, settlement_method = excluded.settlement_method \
+         lock_at = excluded.lock_at, settlement_method = excluded.settlement_method, \
+         billing_account_id = excluded.billing_account_id \
          WHERE workspace_standing.revision < excluded.revision",
         relation.sql
     );
@@ -165,7 +171,8 @@ pub async fn facts(
     let lock =
         if locked && backend == DbBackend::Postgres { "ORDER BY w.id FOR NO KEY UPDATE OF w" } else { "" };
     let text = format!(
-        "SELECT w.id, w.site, w.plan, w.retention, w.created_at, s.standing, s.lock_at, s.settlement_method \
+        "SELECT w.id, w.site, w.plan, w.retention, w.retention_changes, w.created_at, s.standing, s.lock_at, \
+         s.settlement_method, s.billing_account_id \
          FROM {} JOIN workspace w ON w.id = asked.id LEFT JOIN workspace_standing s ON s.workspace_id = w.id {lock}",
         asked.sql
     );
@@ -175,6 +182,7 @@ pub async fn facts(
         let site: String = get(&row, TABLE, "site")?;
         let plan: i32 = get(&row, TABLE, "plan")?;
         let retention: String = get(&row, TABLE, "retention")?;
+        let changes: String = get(&row, TABLE, "retention_changes")?;
         let Some(site) = sites.get(&site) else {
             // One such workspace must not keep all others from being recorded.
             tracing::error!(workspace.id = %id, site, "a workspace lies on a site that is not configured");
@@ -185,7 +193,7 @@ pub async fn facts(
             plan: Plan::from_number(plan).ok_or(corrupt("plan"))?,
             standing: standing_from(&row)?.standing,
             zone: site.zone.clone(),
-            retention: Retention::from_column(&retention).ok_or(corrupt("retention"))?,
+            retention: Retention::from_columns(&retention, &changes).ok_or(corrupt("retention"))?,
             created_at: get_time(&row, TABLE, "created_at")?,
         };
         facts.insert(id, known);
@@ -200,12 +208,14 @@ fn standing_from(row: &QueryResult) -> Result<StandingCopy, StoreError> {
     };
     let lock_at: Option<i64> = get(row, STANDING, "lock_at")?;
     let method: Option<i32> = get(row, STANDING, "settlement_method")?;
+    let billing_account_id = get(row, STANDING, "billing_account_id")?;
     Ok(StandingCopy {
         standing: Standing::from_number(standing).ok_or(corrupt("standing"))?,
         lock_at: lock_at.map(|at| time(at, STANDING, "lock_at")).transpose()?,
         settlement_method: method
             .map(|method| SettlementMethod::from_number(method).ok_or(corrupt("settlement_method")))
             .transpose()?,
+        billing_account_id,
     })
 }
 
@@ -217,7 +227,8 @@ fn to_row(workspace: &Workspace) -> ActiveModel {
         language: Set(workspace.language.number()),
         plan: Set(workspace.plan.number()),
         owner_account_id: Set(workspace.owner.to_string()),
-        retention: Set(workspace.retention.to_column()),
+        retention: Set(workspace.retention.base_column()),
+        retention_changes: Set(workspace.retention.changes_column()),
         charge_start_at: Set(workspace.charge_start_at.map(Timestamp::as_microsecond)),
         profile_revision: Set(workspace.profile_revision),
         created_at: Set(workspace.created_at.as_microsecond()),
@@ -237,7 +248,8 @@ fn from_row(row: Model) -> Result<Workspace, StoreError> {
         language: Language::from_number(row.language).ok_or(corrupt("language"))?,
         plan: Plan::from_number(row.plan).ok_or(corrupt("plan"))?,
         owner: id(&row.owner_account_id, TABLE, "owner_account_id")?,
-        retention: Retention::from_column(&row.retention).ok_or(corrupt("retention"))?,
+        retention: Retention::from_columns(&row.retention, &row.retention_changes)
+            .ok_or(corrupt("retention"))?,
         charge_start_at: row.charge_start_at.map(|at| time(at, TABLE, "charge_start_at")).transpose()?,
         profile_revision: row.profile_revision,
         created_at: time(row.created_at, TABLE, "created_at")?,

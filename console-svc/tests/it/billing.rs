@@ -203,6 +203,41 @@ impl BindingService for FakeBilling {
     ) -> Result<Response<billing::ChangeSettlementMethodResponse>, Status> {
         nothing()
     }
+
+    async fn request_settlement_change(
+        &self,
+        _: Request<billing::RequestSettlementChangeRequest>,
+    ) -> Result<Response<billing::RequestSettlementChangeResponse>, Status> {
+        nothing()
+    }
+
+    async fn complete_settlement_change(
+        &self,
+        _: Request<billing::CompleteSettlementChangeRequest>,
+    ) -> Result<Response<billing::CompleteSettlementChangeResponse>, Status> {
+        nothing()
+    }
+
+    async fn cancel_settlement_change(
+        &self,
+        _: Request<billing::CancelSettlementChangeRequest>,
+    ) -> Result<Response<billing::CancelSettlementChangeResponse>, Status> {
+        nothing()
+    }
+
+    async fn send_move_codes(
+        &self,
+        _: Request<billing::SendMoveCodesRequest>,
+    ) -> Result<Response<billing::SendMoveCodesResponse>, Status> {
+        nothing()
+    }
+
+    async fn move_workspace(
+        &self,
+        _: Request<billing::MoveWorkspaceRequest>,
+    ) -> Result<Response<billing::MoveWorkspaceResponse>, Status> {
+        nothing()
+    }
 }
 
 #[tonic::async_trait]
@@ -252,6 +287,34 @@ impl AccountService for FakeBilling {
         &self,
         _: Request<billing::SetAnySettlementRequest>,
     ) -> Result<Response<billing::SetAnySettlementResponse>, Status> {
+        nothing()
+    }
+
+    async fn send_contact_code(
+        &self,
+        _: Request<billing::SendContactCodeRequest>,
+    ) -> Result<Response<billing::SendContactCodeResponse>, Status> {
+        nothing()
+    }
+
+    async fn change_email(
+        &self,
+        _: Request<billing::ChangeEmailRequest>,
+    ) -> Result<Response<billing::ChangeEmailResponse>, Status> {
+        nothing()
+    }
+
+    async fn change_phone(
+        &self,
+        _: Request<billing::ChangePhoneRequest>,
+    ) -> Result<Response<billing::ChangePhoneResponse>, Status> {
+        nothing()
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<billing::ChangePasswordRequest>,
+    ) -> Result<Response<billing::ChangePasswordResponse>, Status> {
         nothing()
     }
 }

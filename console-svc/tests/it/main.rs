@@ -12,3 +12,4 @@ mod harness;
 mod members;
 mod record_usage;
 mod registration;
+mod retention;

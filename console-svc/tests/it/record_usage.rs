@@ -298,9 +298,16 @@ async fn retention_comes_from_the_point_or_the_workspace() {
         h.record(vec![point(&w, TEN, 2, 1)]).await;
         let changed =
             h.workspaces().set_retention(set.clone()).await.unwrap().into_inner().workspace.unwrap();
-        assert!(changed.retention.contains(&console::ItemRetention { item: 2, days: 60 }));
+        let logs = changed.retention.iter().find(|retention| retention.item == 2).unwrap();
+        assert_eq!((logs.days, logs.next_days), (14, 60));
+        assert_eq!(
+            logs.next_time.unwrap().seconds,
+            "2026-03-01T11:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second()
+        );
+        h.advance_to("2026-03-01T11:10:00Z");
         h.record(vec![
             point(&w, TEN, 2, 2),
+            point(&w, "2026-03-01T11:00:00Z", 2, 3),
             console::UsagePoint { retention_days: 3, ..point(&w, TEN, 2, 4) },
         ])
         .await;
@@ -317,7 +324,8 @@ async fn retention_comes_from_the_point_or_the_workspace() {
         let all: Vec<_> = first.usage.into_iter().chain(second.usage).collect();
         let found: Vec<_> =
             all.iter().map(|usage| (usage.retention_days, usage.quantity_hundredths)).collect();
-        assert_eq!(found, [(3, 400), (14, 100), (60, 200)]);
+        // The hour before the change keeps its policy, however late it is reported again.
+        assert_eq!(found, [(3, 400), (14, 200), (60, 300)]);
         assert_eq!(second.next_page_token, "");
         let bad = console::SetRetentionRequest { request_id: request_id(), retention_days: 8, ..set.clone() };
         assert_eq!(reason(h.workspaces().set_retention(bad).await), Reason::InvalidField);

@@ -86,6 +86,11 @@ impl DataDir {
         self.path("mail")
     }
 
+    /// Where text messages are written.
+    pub fn texts(&self) -> PathBuf {
+        self.path("sms")
+    }
+
     /// The URL of an SQLite database in it.
     pub fn sqlite_url(&self, name: &str) -> String {
         format!("sqlite:{}", self.path(name).display())

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 pub use sections::{
     CallerSection, DatabaseSection, IdentitySection, LogFormat, MailMode, MailSection, ServerSection,
-    TelemetrySection,
+    SmsMode, SmsSection, TelemetrySection,
 };
 
 /// Shortest secret that is accepted (`reliability.md` section 8).

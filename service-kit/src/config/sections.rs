@@ -198,3 +198,29 @@ impl Default for MailSection {
         }
     }
 }
+
+/// How text messages leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmsMode {
+    /// Not at all.
+    Off,
+    /// As a file for each message.
+    File,
+}
+
+/// Text messages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SmsSection {
+    /// Off or files.
+    pub mode: SmsMode,
+    /// The folder of the files.
+    pub directory: PathBuf,
+}
+
+impl Default for SmsSection {
+    fn default() -> SmsSection {
+        SmsSection { mode: SmsMode::Off, directory: PathBuf::from("data/sms") }
+    }
+}

@@ -17,7 +17,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{end_grace, expire_lots, expire_pending, send_alerts, stand, warn_packages};
+use super::{end_grace, expire_changes, expire_lots, expire_pending, send_alerts, stand, warn_packages};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -119,7 +119,9 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
         Job::Reminders => Ok(stand::warn_soon(ctx).await? + warn_packages::run(ctx, ctx.clock.now()).await?),
         Job::Alerts => send_alerts::run(ctx, due).await,
         Job::Expiry => expire_lots::run(ctx, due).await,
-        Job::PendingPurchases => expire_pending::run(ctx, due).await,
+        Job::PendingPurchases => {
+            Ok(expire_pending::run(ctx, due).await? + expire_changes::run(ctx, due).await?)
+        }
         Job::Reconcile => reconcile_due::step(ctx, due).await,
         Job::Tidy => {
             failed_try::purge(&ctx.db, ctx.clock.now()).await?;

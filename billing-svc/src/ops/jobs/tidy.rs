@@ -6,12 +6,14 @@ use tandem_service_kit::{outbox, request_log, verification};
 use crate::context::Context;
 
 /// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 20] = [
     "/tandem.billing.v1.AccountService/SetCurrency",
     "/tandem.billing.v1.ApprovalService/Approve",
     "/tandem.billing.v1.ApprovalService/RequestApproval",
     "/tandem.billing.v1.BindingService/BindWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
+    "/tandem.billing.v1.BindingService/CompleteSettlementChange",
+    "/tandem.billing.v1.BindingService/MoveWorkspace",
     "/tandem.billing.v1.InvoiceService/IssueInvoice",
     "/tandem.billing.v1.InvoiceService/RejectInvoice",
     "/tandem.billing.v1.InvoiceService/RequestInvoice",

@@ -112,6 +112,7 @@ async fn codes_for_unknown_usernames_answer_alike_and_mail_nothing() {
                 region: common::BillingRegion::Domestic.into(),
                 username: username.to_owned(),
                 language: common::Language::Zh.into(),
+                ..Default::default()
             };
             let sent =
                 market.accounts().send_verification_code(by_caller(request())).await.unwrap().into_inner();

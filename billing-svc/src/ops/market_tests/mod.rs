@@ -2,9 +2,13 @@
 
 mod accounts;
 mod binding;
+mod contacts;
 mod events;
 mod gateway;
 mod metering;
+mod moves;
+mod moves_model;
+mod pending;
 mod purchase;
 mod races;
 
@@ -232,6 +236,7 @@ impl Market {
             region: account.region,
             username: account.username.clone(),
             language: common::Language::En.into(),
+            ..Default::default()
         };
         let service = crate::grpc::account::Service(self.context());
         service.send_verification_code(by_caller(request)).await.unwrap();

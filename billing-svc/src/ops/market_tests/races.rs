@@ -29,7 +29,9 @@ impl Market {
 }
 
 /// Repeats a call that lost against another, as a client does.
-async fn until_decided<T, F: Future<Output = Result<T, Status>>>(call: impl Fn() -> F) -> Result<T, Reason> {
+pub(super) async fn until_decided<T, F: Future<Output = Result<T, Status>>>(
+    call: impl Fn() -> F,
+) -> Result<T, Reason> {
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),

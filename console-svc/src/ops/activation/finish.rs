@@ -159,6 +159,7 @@ async fn take_over(
         standing: Standing::from_number(binding.standing).unwrap_or(Standing::Active),
         lock_at: validate::timestamp("lock_time", binding.lock_time).ok(),
         settlement_method: SettlementMethod::from_number(binding.settlement_method),
+        billing_account_id: Some(binding.billing_account_id.clone()).filter(|id| !id.is_empty()),
     };
     let change = StandingChange { workspace_id: workspace.id.clone(), revision: 0, copy };
     store::workspace::apply_standings(tx, &[change]).await?;

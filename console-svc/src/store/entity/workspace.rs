@@ -19,7 +19,7 @@ pub struct Model {
     pub plan: i32,
     /// `cac_…`.
     pub owner_account_id: String,
-    /// As `Retention::to_column` writes it.
+    /// As `Retention::base_column` writes it.
     pub retention: String,
     /// First hour whose usage is charged, in microseconds; none on Free.
     pub charge_start_at: Option<i64>,
@@ -27,6 +27,8 @@ pub struct Model {
     pub profile_revision: i64,
     /// When it was made, in microseconds.
     pub created_at: i64,
+    /// As `Retention::changes_column` writes it.
+    pub retention_changes: String,
 }
 
 /// No relations: rows are joined by id where needed.

@@ -1,9 +1,10 @@
 //! `tandem account`: billing accounts.
 
 use clap::{Subcommand, ValueEnum};
-use tandem_proto::billing::v1::{BillingAccount, SetAnySettlementRequest, SetCurrencyRequest};
+use tandem_proto::billing::v1::{BillingAccount, ContactKind, SetAnySettlementRequest, SetCurrencyRequest};
 use tandem_proto::money::Currency;
 
+use super::account_contact;
 use crate::cli::{Global, Once};
 use crate::client::present;
 use crate::failure::{Failure, Result};
@@ -15,7 +16,10 @@ use crate::output::{Cell, Table};
 Examples:
   tandem account show lin_teahouse
   tandem account any-settlement lin_teahouse allow
-  tandem account currency lin_teahouse USD")]
+  tandem account currency lin_teahouse USD
+  tandem account email lin_teahouse                                     mails a code to the present address
+  tandem account email lin_teahouse --code 123456 --to new@lin.example  mails a code to the new one
+  tandem account email lin_teahouse --code 123456 --to new@lin.example --new-code 654321")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -49,6 +53,10 @@ enum Act {
         #[command(flatten)]
         once: Once,
     },
+    /// Change an account's mail address, in three steps: a code to the present one, a code to the new one, the change
+    Email(account_contact::Args),
+    /// Change an account's phone, in three steps: a code to the present address or phone, one to the new phone, the change
+    Phone(account_contact::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,10 +100,12 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
                 ("first_day", Cell::text(changed.first_day)),
             ]))
         }
+        Act::Email(args) => account_contact::run(&clients, output, ContactKind::Email, args).await,
+        Act::Phone(args) => account_contact::run(&clients, output, ContactKind::Phone, args).await,
     }
 }
 
-fn record(account: &BillingAccount) -> Table {
+pub(super) fn record(account: &BillingAccount) -> Table {
     let company = account.company.clone().unwrap_or_default();
     Table::of_one(vec![
         ("id", Cell::text(&account.id)),

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, its help, what it does.
 
 pub mod account;
+mod account_contact;
 pub mod alert;
 pub mod approval;
 pub mod audit;
@@ -30,6 +31,7 @@ pub mod usage;
 pub mod voucher;
 pub mod wallet;
 pub mod workspace;
+mod workspace_change;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Attempt as _, Result};

@@ -8,6 +8,7 @@ use tandem_proto::billing::v1::{
 use tandem_proto::console::v1::{GetWorkspaceRequest, Workspace};
 
 use crate::cli::{Global, Limit, Once};
+use super::workspace_change;
 use crate::client::{Clients, Listed, PAGE_SIZE, all_pages, present};
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};
@@ -19,7 +20,10 @@ Examples:
   tandem workspace show wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
   tandem workspace bindings --account lin_teahouse
   tandem workspace history wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
-  tandem workspace log-mode wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f volume")]
+  tandem workspace log-mode wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f volume
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f alibaba --later
+  tandem workspace move wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f --to wang_coffee
+  tandem workspace retention wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f LOG_COUNT 30")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -62,6 +66,12 @@ enum Act {
         #[command(flatten)]
         once: Once,
     },
+    /// Change how a workspace is settled, or note that it is to be when the purchase is made
+    Settle(workspace_change::Settle),
+    /// Move a workspace to another billing account; both accounts agree by mailed codes
+    Move(workspace_change::Move),
+    /// Set how long one item's data is kept, in the owner's name
+    Retention(workspace_change::Retention),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -117,6 +127,9 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             let answer = answer.map_err(|status| Failure::of_act(status, &request_id))?.into_inner();
             output.record(&log_modes_table(&[present(answer.period, "period")?]))
         }
+        Act::Settle(args) => workspace_change::settle(&clients, output, args).await,
+        Act::Move(args) => workspace_change::move_to(&clients, output, args).await,
+        Act::Retention(args) => workspace_change::retention(&clients, output, args).await,
     }
 }
 
@@ -169,11 +182,17 @@ pub async fn history(clients: &Clients, workspace: &str, limit: usize) -> Result
     periods.await
 }
 
-fn record(workspace: &Workspace) -> Table {
-    let retention = workspace
-        .retention
-        .iter()
-        .map(|r| format!("{} {} d", r.item().as_str_name().trim_start_matches("BILLING_ITEM_"), r.days));
+/// A workspace as a table of one.
+pub(super) fn record(workspace: &Workspace) -> Table {
+    let retention = workspace.retention.iter().map(|r| {
+        let item = r.item().as_str_name().trim_start_matches("BILLING_ITEM_");
+        match r.next_time {
+            None => format!("{item} {} d", r.days),
+            Some(_) => {
+                format!("{item} {} d, {} d from {}", r.days, r.next_days, Cell::time(r.next_time).to_text())
+            }
+        }
+    });
     Table::of_one(vec![
         ("id", Cell::text(&workspace.id)),
         ("name", Cell::text(&workspace.name)),
@@ -183,6 +202,7 @@ fn record(workspace: &Workspace) -> Table {
         ("standing", Cell::name(workspace.standing().as_str_name(), "WORKSPACE_STANDING_")),
         ("locks_at", Cell::time(workspace.lock_time)),
         ("settlement", Cell::name(workspace.settlement_method().as_str_name(), "SETTLEMENT_METHOD_")),
+        ("billing_account_id", Cell::text(&workspace.billing_account_id)),
         ("owner_account_id", Cell::text(&workspace.owner_account_id)),
         ("charged_from", Cell::time(workspace.charge_start_time)),
         ("created_at", Cell::time(workspace.create_time)),
@@ -203,6 +223,8 @@ pub fn bindings_table(bindings: &[WorkspaceBinding]) -> Table {
         "locks_at",
         "bound_at",
         "method_since",
+        "waits_for",
+        "waits_until",
     ]);
     for binding in bindings {
         table.row([
@@ -216,6 +238,10 @@ pub fn bindings_table(bindings: &[WorkspaceBinding]) -> Table {
             Cell::time(binding.lock_time),
             Cell::time(binding.bind_time),
             Cell::time(binding.method_start_time),
+            binding.pending_change.as_ref().map_or(Cell::Absent, |pending| {
+                Cell::name(pending.settlement_method().as_str_name(), "SETTLEMENT_METHOD_")
+            }),
+            Cell::time(binding.pending_change.as_ref().and_then(|pending| pending.expire_time)),
         ]);
     }
     table

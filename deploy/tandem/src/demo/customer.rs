@@ -112,6 +112,7 @@ pub async fn prove_account(stage: &Stage, person: &Person) -> Result<BillingAcco
         region: BillingRegion::Domestic.into(),
         username: person.username.clone(),
         language: person.language.into(),
+        ..Default::default()
     };
     stage.portal.accounts().send_verification_code(request).await?;
     let code = stage.code_for(&person.email).await?;

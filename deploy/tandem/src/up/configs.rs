@@ -5,7 +5,7 @@ use tandem_console::config::Config as ConsoleConfig;
 use tandem_gateway::config::Config as GatewayConfig;
 use tandem_proto::common::v1::Role;
 use tandem_service_kit::config::{
-    CallerSection, DatabaseSection, IdentitySection, MailSection, ServerSection,
+    CallerSection, DatabaseSection, IdentitySection, MailSection, ServerSection, SmsMode, SmsSection,
 };
 use tandem_service_kit::identity::{SigningKey, role_name};
 
@@ -58,6 +58,9 @@ impl Configs {
             [(&mut console.mail, &options.console_config), (&mut billing.mail, &options.billing_config)]
         {
             post(mail, options, file.is_some());
+        }
+        if options.billing_config.is_none() {
+            billing.sms = SmsSection { mode: SmsMode::File, directory: options.data.texts() };
         }
         console.billing.url.clone_from(&endpoints.billing);
         billing.gateway.uri.clone_from(&endpoints.gateway);
