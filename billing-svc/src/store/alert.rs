@@ -203,7 +203,8 @@ pub async fn note_sent(
     Ok(fresh)
 }
 
-/// What stands on bills of workspaces, by month from the first day on and by day and item since `since`.
+/// What stands on bills of workspaces in their accounts' currency, by month from the first day on and by day and item
+/// since `since`. Bills of a currency that was changed since are another sum.
 pub async fn billed(
     db: &impl ConnectionTrait,
     places: &[Place],
@@ -215,7 +216,9 @@ pub async fn billed(
     let asked = rel()?;
     let text = format!(
         "SELECT b.workspace_id, b.usage_day / 100 AS month, CAST(SUM(b.payable) AS BIGINT) AS payable FROM {} \
+         JOIN billing_account a ON a.id = r.billing_account_id \
          JOIN daily_bill b ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id \
+         AND b.currency = a.currency \
          WHERE b.usage_day >= ? GROUP BY b.workspace_id, b.usage_day / 100",
         asked.sql
     );
@@ -229,7 +232,9 @@ pub async fn billed(
     let text = format!(
         "SELECT b.workspace_id, COALESCE(l.adjusted_day, b.usage_day) AS day, l.item, \
          CAST(SUM(l.amount) AS BIGINT) AS amount FROM {} \
+         JOIN billing_account a ON a.id = r.billing_account_id \
          JOIN daily_bill b ON b.billing_account_id = r.billing_account_id AND b.workspace_id = r.workspace_id \
+         AND b.currency = a.currency \
          JOIN bill_line l ON l.billing_account_id = b.billing_account_id AND l.bill_id = b.id \
          WHERE b.usage_day >= ? AND l.item <> '' GROUP BY b.workspace_id, COALESCE(l.adjusted_day, b.usage_day), l.item",
         asked.sql

@@ -4,12 +4,16 @@ use jiff::Timestamp;
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::price_service_server::PriceService as _;
 use tandem_proto::item::BillingItem::{LogCount, LogIngest};
+use tandem_proto::money::{Currency, Money};
 use tandem_proto::reason::Reason;
 use tonic::Request;
 
 use super::{by_operator, differences, end_of, lines, refusal, set_mode};
+use crate::domain::alert::Watched;
+use crate::domain::job::Job;
 use crate::domain::log_mode::LogMode;
 use crate::grpc::price::Service;
+use crate::ops::{jobs, set_alert};
 use crate::testing::{Bench, at, both};
 
 const GB: i64 = 1_000_000_000;
@@ -164,5 +168,31 @@ async fn statistics_alone_make_no_bill() {
         assert_eq!(bench.bill("2026-03-01").await, 0);
         assert_eq!(bench.number("SELECT COUNT(*) FROM usage_day WHERE set_aside").await, 1);
         bench.prove().await;
+    }
+}
+
+/// `domain.md` 3.16: what a day's mode leaves uncharged is not spent, while the day runs as little as after it.
+#[tokio::test]
+async fn statistics_trip_no_spend_alert() {
+    for bench in both("mode_alert").await {
+        let account = bench.account("alice").await;
+        let workspace = bench.workspace(&account, "prod").await;
+        let threshold = Money { minor: 100, currency: Currency::Cny };
+        let wish = set_alert::Wish {
+            workspace: workspace.clone(),
+            watched: Watched::Item(LogIngest),
+            threshold,
+            notify: Vec::new(),
+        };
+        let tx = bench.db.begin().await.unwrap();
+        set_alert::set(&tx, wish, bench.ctx.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        for (on, told) in [("2026-03-01", 0), ("2026-03-02", 1)] {
+            bench.clock.advance_to(at(&format!("{on}T04:00:00Z")));
+            logs(&bench, &workspace, on, 1, 9).await;
+            jobs::run(&bench.ctx, Job::Alerts, bench.ctx.clock.now()).await.unwrap();
+            assert_eq!(bench.number("SELECT COUNT(*) FROM spend_alert_sent").await, told, "{on}");
+            set_mode(&bench, &workspace, LogMode::Ingest).await;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The commands, one file each: its arguments, its help, what it does.
 
 pub mod account;
-mod account_contact;
+pub mod account_contact;
 pub mod alert;
 pub mod approval;
 pub mod audit;
@@ -11,8 +11,8 @@ pub mod check_config;
 pub mod clock;
 pub mod demo;
 pub mod invoice;
-mod invoice_company;
-mod invoice_profile;
+pub mod invoice_company;
+pub mod invoice_profile;
 pub mod job;
 pub mod ledger;
 pub mod marketplace;
@@ -21,7 +21,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod price;
 pub mod package;
-mod pdf;
+pub mod pdf;
 pub mod recharge;
 pub mod reconcile;
 pub mod sandbox;
@@ -31,7 +31,7 @@ pub mod usage;
 pub mod voucher;
 pub mod wallet;
 pub mod workspace;
-mod workspace_change;
+pub mod workspace_change;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Attempt as _, Result};
