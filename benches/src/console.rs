@@ -157,7 +157,8 @@ async fn add_workspaces(app: &App) -> anyhow::Result<Vec<String>> {
             created_at,
         };
         insert(&tx, &workspace).await?;
-        apply_standings(&tx, &[StandingChange { workspace_id: id.clone(), revision: 1, copy }]).await?;
+        apply_standings(&tx, &[StandingChange { workspace_id: id.clone(), revision: 1, copy }], created_at)
+            .await?;
         ids.push(id.as_str().to_owned());
     }
     tx.commit().await?;

@@ -43,6 +43,9 @@ pub struct Config {
     /// Under whose name documents leave.
     #[serde(default)]
     pub brand: BrandSection,
+    /// Links that it gives out.
+    #[serde(default)]
+    pub links: LinksSection,
     /// Values that replace the shipped ones of `data/vendors.toml`, by vendor.
     #[serde(default)]
     pub vendors: BTreeMap<String, VendorSection>,
@@ -56,6 +59,14 @@ pub struct GatewaySection {
     pub uri: String,
     /// How long one call may take.
     pub timeout_secs: u32,
+}
+
+/// Links that open without signing in.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinksSection {
+    /// The public address of the gateway's pages, such as `https://pages.example.com`; empty leaves links out of mails.
+    pub base_url: String,
 }
 
 /// How often loops look for work.
@@ -122,6 +133,7 @@ impl Config {
         let config: Config = load(DEFAULTS, file, "TANDEM_BILLING")?;
         config.vendor_rules()?;
         config.brand()?;
+        config.links.check()?;
         Ok(config)
     }
 
@@ -149,6 +161,18 @@ impl Config {
 
 fn wrong(key: &str, message: &str) -> ConfigError {
     ConfigError::Key { origin: key.to_owned(), message: message.to_owned() }
+}
+
+impl LinksSection {
+    /// What stands in mails must lead to a web page.
+    fn check(&self) -> Result<(), ConfigError> {
+        let web = ["https://", "http://"].iter().any(|scheme| self.base_url.starts_with(scheme));
+        let plain = self.base_url.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#');
+        if self.base_url.is_empty() || (web && plain) {
+            return Ok(());
+        }
+        Err(wrong("links.base_url", "must be an absolute https address without query, or empty"))
+    }
 }
 
 impl VendorSection {

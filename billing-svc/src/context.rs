@@ -11,6 +11,7 @@ use tandem_service_kit::peer::PeerChannel;
 
 use crate::config::VendorRules;
 use crate::document::Brand;
+use crate::links::Links;
 use crate::mail::Letterhead;
 use crate::ops::wallet_lane::Lanes;
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub brand: Brand,
     /// Whether text messages can be sent.
     pub can_text: bool,
+    /// Links that open without signing in.
+    pub links: Links,
     /// The gateway.
     pub gateway: Gateway,
     /// Time between two comparisons of a purchase with its vendor.

@@ -8,6 +8,7 @@ pub mod context;
 pub mod document;
 pub mod domain;
 pub mod grpc;
+pub mod links;
 pub mod mail;
 pub mod migration;
 pub mod ops;
@@ -35,6 +36,7 @@ use tandem_service_kit::server::{
     BATCH_DECODE_MAX, DECODE_MAX, ENCODE_MAX, Server, ServerOptions, admission_limit,
 };
 use tandem_service_kit::sms::{SmsHandler, TOPIC as SMS};
+use tandem_service_kit::signed_link::LinkKey;
 use tandem_service_kit::telemetry::Telemetry;
 use tandem_service_kit::{fresh, metrics_http};
 use tokio::net::TcpListener;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::context::{Context, Gateway, Wakes};
+use crate::links::Links;
 use crate::mail::Letterhead;
 
 /// What Billing listens on; bound by the caller, so that a test can use free ports.
@@ -87,6 +90,7 @@ impl App {
             letterhead: Letterhead::new(&config.mail),
             brand: config.brand()?,
             can_text: config.sms.mode != SmsMode::Off,
+            links: links(&config)?,
             gateway: Gateway::new(peer.channel()),
             reconcile_every: config.jobs.reconcile_every(),
             lanes: Default::default(),
@@ -152,6 +156,12 @@ impl App {
     }
 }
 
+/// Links are signed with a key that comes from the process's own.
+fn links(config: &Config) -> anyhow::Result<Links> {
+    let own = config.identity.key.as_ref().context("identity.key is missing: links are signed with it")?;
+    Ok(Links::new(LinkKey::derive(&own.resolve()?), &config.links.base_url))
+}
+
 /// Brings a database to the newest step.
 pub async fn migrate(db: &Database) -> anyhow::Result<()> {
     let steps = db::migrations().into_iter().chain(migration::migrations()).collect();
@@ -181,6 +191,7 @@ fn services(
     use pb::marketplace_service_server::MarketplaceServiceServer;
     use pb::package_service_server::PackageServiceServer;
     use pb::price_service_server::PriceServiceServer;
+    use pb::standing_service_server::StandingServiceServer;
     use pb::usage_service_server::UsageServiceServer;
     use pb::wallet_service_server::WalletServiceServer;
     macro_rules! limited {
@@ -203,6 +214,7 @@ fn services(
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(InvoiceServiceServer, grpc::invoice::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(DocumentServiceServer, grpc::document::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(StandingServiceServer, grpc::standing::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(EventServiceServer, events, DECODE_MAX))
         .add(OutboxService::server(db.clone(), clock.clone()))
         .audited(db)

@@ -131,6 +131,12 @@ reasons! {
     WorkspaceLocked = "WORKSPACE_LOCKED", FailedPrecondition, Never;
     /// The workspace was dissolved.
     WorkspaceDissolved = "WORKSPACE_DISSOLVED", FailedPrecondition, Never;
+    /// The workspace is neither locked nor about to be.
+    WorkspaceNotLocked = "WORKSPACE_NOT_LOCKED", FailedPrecondition, Never;
+    /// Something is still owed; settle it first.
+    DebtOpen = "DEBT_OPEN", FailedPrecondition, Never;
+    /// The link is not valid, or not any more; ask for a new one.
+    LinkInvalid = "LINK_INVALID", PermissionDenied, Never;
     /// The Free quota of this item is used up for today; it starts anew at midnight.
     QuotaExhausted = "QUOTA_EXHAUSTED", ResourceExhausted, Never;
     /// The usage hour lies in the future, before the workspace was charged, or too many days back.

@@ -22,6 +22,7 @@ pub mod peer;
 pub mod request_log;
 pub mod server;
 pub mod shutdown;
+pub mod signed_link;
 pub mod singleton;
 pub mod sms;
 pub mod telemetry;

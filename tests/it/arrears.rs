@@ -1,18 +1,20 @@
 //! No money: arrears, countdown, lock, and back (`domain.md` 3.12, 5.2, 5.6).
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use jiff::SignedDuration;
 use tandem_proto::billing::v1 as billing;
 use tandem_proto::common::v1::{BillingItem, WorkspaceStanding};
 use tandem_proto::console::v1::Workspace;
+use tandem_proto::reason::Reason;
+use tandem_service_kit::fault::reason_of;
 use tandem_tests::day::{day, hours, payable, point};
 use tandem_tests::engine::Engine;
-use tandem_tests::system::{Setup, System};
+use tandem_tests::system::{Setup, System, request_id};
 
 use crate::on_both_engines;
 
 on_both_engines! {
-    unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back;
+    unpaid_bills_lock_after_14_days_and_an_operator_unlocks_what_is_paid;
     a_recharge_in_time_ends_the_countdown;
     the_end_of_the_countdown_is_announced_7_3_and_1_days_before;
 }
@@ -36,7 +38,7 @@ async fn account(system: &System, id: &str) -> anyhow::Result<billing::BillingAc
     Ok(response.account.unwrap_or_default())
 }
 
-async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(
+async fn unpaid_bills_lock_after_14_days_and_an_operator_unlocks_what_is_paid(
     engine: Engine,
 ) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
@@ -90,10 +92,22 @@ async fn unpaid_bills_lock_after_14_days_and_a_recharge_brings_everything_back(
     let bill = system.bill(&paid.account, &paid.workspace, "2026-03-02").await?;
     ensure!(bill.state() == billing::BillState::Paid, "oldest first: {bill:?}");
     system.check_invariants().await?;
+    let unlock = || billing::UnlockWorkspaceRequest {
+        request_id: request_id("unlock"),
+        workspace_id: paid.workspace.clone(),
+    };
+    let early = system.operator()?.standing().unlock_workspace(unlock()).await;
+    let early = early.err().context("unlocked in debt")?;
+    ensure!(reason_of(&early) == Some(Reason::DebtOpen), "{early:?}");
     system.recharge(&paid.account, "CNY", 150).await?;
     ensure!(system.wallet(&paid.account).await? == (100, 0), "the rest is cash");
-    standing(&system, &paid.workspace, WorkspaceStanding::Active).await?;
     ensure!(account(&system, &paid.account).await?.standing() == billing::AccountStanding::Good);
+    // Paying ends a countdown by itself, but not a lock: an operator opens what is empty now (5.2, 5.6, D7).
+    ensure!(system.binding(&paid.workspace).await?.standing() == WorkspaceStanding::Locked);
+    let portal = system.portal()?.standing().unlock_workspace(unlock()).await;
+    ensure!(reason_of(&portal.err().context("anybody may unlock")?) == Some(Reason::RoleNotAllowed));
+    system.operator()?.standing().unlock_workspace(unlock()).await?;
+    standing(&system, &paid.workspace, WorkspaceStanding::Active).await?;
     system.record_all(vec![point(&paid.workspace, hour, BillingItem::Trigger, 1)]).await?;
 
     // The code, the welcome, two bills, the arrears, the lock: each once, none missing.

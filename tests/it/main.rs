@@ -8,6 +8,7 @@ mod callbacks;
 mod changes;
 mod cloud_life;
 mod contract;
+mod debt;
 mod disk_full;
 mod documented_day;
 mod invoices;

@@ -56,6 +56,8 @@ clients! {
     billing_accounts: billing::account_service_client::AccountServiceClient<PeerChannel>, billing;
     /// Billing's bindings.
     bindings: billing::binding_service_client::BindingServiceClient<PeerChannel>, billing;
+    /// Debts, locks and the end of workspaces.
+    standing: billing::standing_service_client::StandingServiceClient<PeerChannel>, billing;
     /// Billing's marketplace side.
     marketplace: billing::marketplace_service_client::MarketplaceServiceClient<PeerChannel>, billing;
     /// Billing's usage.

@@ -199,6 +199,7 @@ pub fn write(
                 mail(&mut text, folder, service)?;
                 writeln!(text, "[sms]\nmode = 'file'\ndirectory = '{}'", sms_folder(folder).display())?;
                 write!(text, "[gateway]\nuri = 'http://{}'\n", addresses.gateway)?;
+                write!(text, "[links]\nbase_url = 'http://{}'\n", addresses.callbacks)?;
             }
             Service::Gateway => {
                 write!(text, "[http]\nlisten = '{}'\n", addresses.callbacks)?;

@@ -80,9 +80,9 @@ const BILLING: &[(&str, &str)] = &[
          WHERE following IS NOT NULL AND (effective_to IS NULL OR effective_to <> following)",
     ),
     (
-        "I-18: each bound workspace has one lasting period",
-        "SELECT w.workspace_id FROM workspace w WHERE 1 <> (SELECT COUNT(*) FROM workspace_binding b \
-         WHERE b.workspace_id = w.workspace_id AND b.effective_to IS NULL)",
+        "I-18: each bound workspace has one lasting period, and a dissolved one has none",
+        "SELECT w.workspace_id FROM workspace w WHERE CASE WHEN w.standing = 'dissolved' THEN 0 ELSE 1 END <> \
+         (SELECT COUNT(*) FROM workspace_binding b WHERE b.workspace_id = w.workspace_id AND b.effective_to IS NULL)",
     ),
     (
         "I-19: a cloud account belongs to one billing account",

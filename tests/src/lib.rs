@@ -10,6 +10,7 @@ pub mod configs;
 pub mod customer;
 pub mod day;
 pub mod dice;
+pub mod ending;
 pub mod engine;
 pub mod invariants;
 pub mod mail;

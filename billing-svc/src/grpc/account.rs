@@ -229,13 +229,17 @@ pub(super) fn message(a: &BillingAccount) -> pb::BillingAccount {
         region: a.region.to_message().into(),
         currency_code: a.currency.code().to_owned(),
         any_settlement_allowed: a.any_settlement_allowed,
-        standing: match a.standing {
-            AccountStanding::Good => pb::AccountStanding::Good,
-            AccountStanding::Arrears => pb::AccountStanding::Arrears,
-            AccountStanding::Overdue => pb::AccountStanding::Overdue,
-        }
-        .into(),
+        standing: standing_message(a.standing).into(),
         arrears_start_time: a.arrears_since.map(to_message),
         create_time: Some(to_message(a.created_at)),
+    }
+}
+
+/// An account's standing as a message.
+pub(super) fn standing_message(standing: AccountStanding) -> pb::AccountStanding {
+    match standing {
+        AccountStanding::Good => pb::AccountStanding::Good,
+        AccountStanding::Arrears => pb::AccountStanding::Arrears,
+        AccountStanding::Overdue => pb::AccountStanding::Overdue,
     }
 }

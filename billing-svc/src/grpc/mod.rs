@@ -21,6 +21,7 @@ pub mod job;
 pub mod marketplace;
 pub mod package;
 pub mod price;
+pub mod standing;
 pub mod usage;
 pub mod wallet;
 

@@ -38,6 +38,16 @@ impl Letterhead {
             domain: section.message_id_domain.clone(),
         }
     }
+
+    /// The address of the pages that mails link to; may be empty.
+    pub fn portal(&self) -> &str {
+        &self.portal
+    }
+
+    /// Where a reader can get help; may be empty.
+    pub fn support(&self) -> &str {
+        &self.support
+    }
 }
 
 /// A bill, as a mail tells of it.
@@ -114,6 +124,8 @@ pub enum Letter {
         amount: String,
         /// When its workspaces are locked.
         lock_day: String,
+        /// The address of an unlock link; may be empty.
+        link: String,
     },
     /// A countdown is near its end.
     WorkspaceLockSoon {
@@ -121,6 +133,10 @@ pub enum Letter {
         workspaces: Vec<String>,
         /// How many days are left.
         days: i64,
+        /// When the first of them is locked.
+        deadline: String,
+        /// The address of an unlock link; may be empty.
+        link: String,
     },
     /// Workspaces were locked.
     WorkspaceLocked {
@@ -149,6 +165,16 @@ pub enum Letter {
         change: CashChange,
         /// By how much.
         amount: String,
+    },
+    /// Nothing is owed any more, but what was locked waits for an operator.
+    DebtSettled {
+        /// The names of the locked ones.
+        workspaces: Vec<String>,
+    },
+    /// Workspaces were dissolved by their owner.
+    WorkspaceDissolved {
+        /// Their names.
+        workspaces: Vec<String>,
     },
     /// A cloud subscription ended and its workspaces fell back (`domain.md` 3.11).
     SubscriptionEnded {

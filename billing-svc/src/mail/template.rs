@@ -55,13 +55,22 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
             template!("bills_issued", language),
             vec![("bills", list(bills.iter().map(|bill| bill_line(bill, language)).collect(), language))],
         ),
-        Letter::ArrearsStarted { amount, lock_day } => (
+        Letter::ArrearsStarted { amount, lock_day, link } => (
             template!("arrears_started", language),
-            vec![("amount", line(amount)), ("lock_day", line(lock_day))],
+            vec![
+                ("amount", line(amount)),
+                ("lock_day", line(lock_day)),
+                ("link", link_lines(link, language)),
+            ],
         ),
-        Letter::WorkspaceLockSoon { workspaces, days } => (
+        Letter::WorkspaceLockSoon { workspaces, days, deadline, link } => (
             template!("workspace_lock_soon", language),
-            vec![("workspaces", list(names(workspaces), language)), ("days", days.to_string())],
+            vec![
+                ("workspaces", list(names(workspaces), language)),
+                ("days", in_days(*days, language)),
+                ("deadline", line(deadline)),
+                ("link", link_lines(link, language)),
+            ],
         ),
         Letter::WorkspaceLocked { workspaces } => {
             (template!("workspace_locked", language), vec![("workspaces", list(names(workspaces), language))])
@@ -82,6 +91,13 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
         Letter::CashChanged { change, amount } => {
             (template!("cash_changed", language), vec![("change", cash_change(change, amount, language))])
         }
+        Letter::DebtSettled { workspaces } => {
+            (template!("debt_settled", language), vec![("workspaces", list(names(workspaces), language))])
+        }
+        Letter::WorkspaceDissolved { workspaces } => (
+            template!("workspace_dissolved", language),
+            vec![("workspaces", list(names(workspaces), language))],
+        ),
         Letter::SubscriptionEnded { vendor, cloud_account, workspaces, method, deadline } => (
             template!("subscription_ended", language),
             vec![
@@ -235,6 +251,29 @@ fn contact_title(kind: ContactKind, language: Language) -> &'static str {
 pub(super) fn code_text(letterhead: &Letterhead, code: &str, minutes: i64, language: Language) -> String {
     let values = [("brand", line(&letterhead.brand)), ("code", line(code)), ("minutes", minutes.to_string())];
     fill(template!("code_text", language).trim_end(), &values)
+}
+
+/// How far away a deadline is, as a part of a sentence.
+fn in_days(days: i64, language: Language) -> String {
+    match (days, language) {
+        (_, Language::Zh) => format!("{days} 天内"),
+        (1, Language::En) => "within a day".to_owned(),
+        (_, Language::En) => format!("in {days} days"),
+    }
+}
+
+/// The link that shows what is owed, on lines of its own; nothing without one.
+fn link_lines(link: &str, language: Language) -> String {
+    match (link.is_empty(), language) {
+        (true, _) => String::new(),
+        (false, Language::Zh) => {
+            format!("\n查看欠费与解锁方式（无需登录，链接 24 小时内有效）：\n{}\n", line(link))
+        }
+        (false, Language::En) => format!(
+            "\nWhat is owed, and what ends it, without signing in (the link works for 24 hours):\n{}\n",
+            line(link)
+        ),
+    }
 }
 
 fn deadline_line(deadline: Option<&str>, language: Language) -> String {

@@ -10,6 +10,8 @@ fn letterhead() -> Letterhead {
     })
 }
 
+const LINK: &str = "https://tandem.example/unlock/abc";
+
 fn letters() -> Vec<Letter> {
     let names = || vec!["shop".to_owned(), "{brand}".to_owned()];
     let text = |text: &str| text.to_owned();
@@ -25,8 +27,13 @@ fn letters() -> Vec<Letter> {
                 arrears: text("10.00 CNY"),
             }],
         },
-        Letter::ArrearsStarted { amount: text("10.00 CNY"), lock_day: text("2026-03-15") },
-        Letter::WorkspaceLockSoon { workspaces: names(), days: 3 },
+        Letter::ArrearsStarted { amount: text("10.00 CNY"), lock_day: text("2026-03-15"), link: text(LINK) },
+        Letter::WorkspaceLockSoon {
+            workspaces: names(),
+            days: 3,
+            deadline: text("2026-03-15"),
+            link: text(LINK),
+        },
         Letter::WorkspaceLocked { workspaces: names() },
         Letter::WorkspaceUnlocked { workspaces: names() },
         Letter::WorkspaceUnlockedForNow {
@@ -41,6 +48,8 @@ fn letters() -> Vec<Letter> {
             change: CashChange::Refund { reference: text("bank-7") },
             amount: text("5.00 CNY"),
         },
+        Letter::DebtSettled { workspaces: names() },
+        Letter::WorkspaceDissolved { workspaces: names() },
         Letter::SubscriptionEnded {
             vendor: Vendor::Alibaba,
             cloud_account: text("1744500000000021"),
@@ -136,8 +145,10 @@ fn every_value_is_read_in_every_language() {
             vec!["li", "012345", "10"],
             vec!["li", "Kunde AG"],
             vec!["2026-03-01", "shop", "13.40 CNY", "3.40 CNY", "10.00 CNY"],
-            vec!["10.00 CNY", "2026-03-15"],
-            vec!["shop", "3"],
+            vec!["10.00 CNY", "2026-03-15", LINK],
+            vec!["shop", "3", "2026-03-15", LINK],
+            vec!["shop"],
+            vec!["shop"],
             vec!["shop"],
             vec!["shop"],
             vec!["shop", "10.00 CNY", "2026-03-20", "2026-04-03"],
@@ -213,4 +224,22 @@ fn without_a_deadline_nothing_is_said_of_one() {
     let at = "2026-03-15T00:00:00Z".parse().unwrap();
     assert_eq!(moment(at, "Asia/Shanghai"), "2026-03-15 08:00 (Asia/Shanghai)");
     assert_eq!(moment(at, "Nowhere/Else"), "2026-03-15 00:00 (UTC)");
+}
+
+#[test]
+fn without_a_public_address_no_link_is_spoken_of() {
+    for language in Language::ALL {
+        let arrears =
+            Letter::ArrearsStarted { amount: "1".to_owned(), lock_day: "2".to_owned(), link: String::new() };
+        let soon = Letter::WorkspaceLockSoon {
+            workspaces: vec!["shop".to_owned()],
+            days: 1,
+            deadline: "2".to_owned(),
+            link: String::new(),
+        };
+        for letter in [arrears, soon] {
+            let mail = read(&outgoing(&letterhead(), &letter, "a@b.c", *language, "bac_1", "k"));
+            assert!(!mail.text.contains("24") && !mail.text.contains("1 days"), "{}", mail.text);
+        }
+    }
 }

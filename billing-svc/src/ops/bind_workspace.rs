@@ -18,7 +18,7 @@ use super::stand;
 use crate::context::Context;
 use crate::domain::account::BillingAccount;
 use crate::domain::binding::{self as rules, Cause, Facts, Period, Settlement};
-use crate::domain::standing::{LockCause, Standing};
+use crate::domain::standing::Standing;
 use crate::store::workspace::{self, Workspace};
 use crate::store::{account, binding};
 
@@ -144,7 +144,12 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
     let settlement = attached.as_ref().map_or(Settlement::BillingCenter, |a| a.settlement.clone());
     let workspace = new_workspace(&account, profile, &settlement, now);
     if !workspace::insert(tx, &workspace).await? {
-        return Err(Fault::new(Reason::WorkspaceAlreadyBound));
+        let bound = workspace::find(tx, &workspace.id).await?;
+        let dissolved = bound.is_some_and(|w| w.standing.state == WorkspaceStanding::Dissolved);
+        return Err(Fault::new(match dissolved {
+            true => Reason::WorkspaceDissolved,
+            false => Reason::WorkspaceAlreadyBound,
+        }));
     }
     let period = Period {
         billing_account: account.id.clone(),
@@ -179,7 +184,7 @@ fn new_workspace(
     now: Timestamp,
 ) -> Workspace {
     let owes = account.arrears_since.filter(|_| *settlement == Settlement::BillingCenter);
-    let counting = owes.and_then(|since| Standing::ACTIVE.count_down(LockCause::Arrears, since));
+    let counting = owes.and_then(|since| Standing::ACTIVE.join_arrears(since, now));
     Workspace {
         billing_account: account.id.clone(),
         id: profile.id.clone(),

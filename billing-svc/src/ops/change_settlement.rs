@@ -97,7 +97,7 @@ pub async fn run(tx: &Tx, ctx: &Context, wish: &Wish, now: Timestamp) -> Result<
     let locked = workspace::lock(tx, std::slice::from_ref(&wish.workspace)).await?.pop();
     let Allowed { workspace, current, month, confirms } =
         allowed(tx, &payer, locked, wish.method, now).await?;
-    let standing = next_standing(&workspace, &payer, wish.method);
+    let standing = next_standing(&workspace, &payer, wish.method, now);
     let mut period = current.clone();
     if !confirms {
         let settlement = attached.as_ref().map_or(Settlement::BillingCenter, |a| a.settlement.clone());
@@ -129,6 +129,9 @@ pub(super) async fn allowed(
 ) -> Result<Allowed, Fault> {
     let not_bound = || Fault::new(Reason::WorkspaceNotBound);
     let workspace = workspace.filter(|w| w.billing_account == payer.id).ok_or_else(not_bound)?;
+    if workspace.standing.state == WorkspaceStanding::Dissolved {
+        return Err(Fault::new(Reason::WorkspaceDissolved));
+    }
     let current = binding::current(db, &workspace.id).await?.ok_or_else(not_bound)?;
     let live = match current.settlement.subscription() {
         Some(id) => subscription::find(db, id).await?.is_some_and(|s| s.state.is_live()),
@@ -177,21 +180,26 @@ fn mails(
         mails.push(mail::outgoing(&ctx.letterhead, &letter, &payer.email, payer.language, about, &key));
     }
     if workspace.standing.state == WorkspaceStanding::LockCountdown && standing == Standing::ACTIVE {
-        let unlocked = |workspaces| Letter::WorkspaceUnlocked { workspaces };
-        let key = format!("{key}:unlocked");
-        mails.extend(stand::mails(ctx, payer, std::slice::from_ref(workspace), &key, unlocked));
+        mails.extend(stand::mails(ctx, payer, std::slice::from_ref(workspace), "unlocked-by-change", |r| {
+            Letter::WorkspaceUnlocked { workspaces: r.workspaces }
+        }));
     }
     mails
 }
 
 /// A new method ends the countdown that the old one's end had started. Arrears count for workspaces that the Billing
 /// Center settles, and only for those (`domain.md` 5.6).
-fn next_standing(workspace: &Workspace, payer: &BillingAccount, method: SettlementMethod) -> Standing {
+fn next_standing(
+    workspace: &Workspace,
+    payer: &BillingAccount,
+    method: SettlementMethod,
+    now: Timestamp,
+) -> Standing {
     let standing = workspace.standing;
     let standing = standing.settle(LockCause::Subscription).unwrap_or(standing);
     if method != SettlementMethod::BillingCenter {
         return standing.settle(LockCause::Arrears).unwrap_or(standing);
     }
-    let counting = payer.arrears_since.and_then(|since| standing.count_down(LockCause::Arrears, since));
+    let counting = payer.arrears_since.and_then(|since| standing.join_arrears(since, now));
     counting.unwrap_or(standing)
 }

@@ -52,6 +52,7 @@ pub async fn run(ctx: &Context, now: Timestamp) -> Result<usize, Fault> {
         let letter = Letter::ArrearsStarted {
             amount: Money { minor: owed, currency: payer.currency }.to_string(),
             lock_day: mail::moment(ends_at + LOCK_COUNTDOWN, zone),
+            link: ctx.links.mailed(payer.id.as_str(), now),
         };
         let key = format!("grace-over:{account}:{}", ends_at.as_microsecond());
         mails.push(mail::outgoing(

@@ -152,7 +152,7 @@ fn after_end(
         EndPolicy::Lock => standing.count_down(LockCause::Subscription, now).unwrap_or(standing),
         EndPolicy::FallBack => end_countdown(standing).unwrap_or(standing),
     };
-    let counting = arrears_since.and_then(|since| standing.count_down(LockCause::Arrears, since));
+    let counting = arrears_since.and_then(|since| standing.join_arrears(since, now));
     counting.unwrap_or(standing)
 }
 

@@ -17,6 +17,7 @@ pub mod decide_approval;
 pub mod decide_verification;
 pub mod deliver_usage;
 pub mod delivery_addresses;
+pub mod dissolve_workspace;
 pub mod end_grace;
 pub mod end_subscription;
 pub mod expire_changes;
@@ -64,8 +65,10 @@ pub mod stand;
 pub mod submit_usage;
 pub mod submit_verification;
 pub mod suspend_subscription;
+pub mod unlock_workspace;
 pub mod update_profile;
 pub mod verify_purchase;
+pub mod view_debt;
 pub mod wallet_acts;
 pub mod wallet_lane;
 pub mod warn_packages;
@@ -76,6 +79,8 @@ mod alert_tests;
 mod approval_tests;
 #[cfg(test)]
 mod calendar_tests;
+#[cfg(test)]
+mod debt_tests;
 #[cfg(test)]
 mod invoice_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tandem_proto::language::Language;
 
 use crate::domain::account::BillingAccount;
+use crate::domain::standing::Standing;
 use crate::mail;
 use crate::store::account::key;
 use crate::store::workspace::Workspace;
@@ -21,6 +22,17 @@ pub(super) struct Recipient {
     pub(super) workspaces: Vec<String>,
     /// The earliest deadline among these workspaces, as text.
     pub(super) deadline: Option<String>,
+    /// When that is.
+    pub(super) lock_at: Option<Timestamp>,
+    /// What a link for the recipient is about: `bac_…` for the account, `wks_…` for an owner.
+    pub(super) subject: String,
+}
+
+impl Recipient {
+    /// Whole days until the earliest deadline, begun ones counted.
+    pub(super) fn days_left(&self, now: Timestamp) -> Option<i64> {
+        Standing { lock_at: self.lock_at, ..Standing::ACTIVE }.days_left(now)
+    }
 }
 
 /// One recipient for the account, naming every workspace, and one for each other owner's address, naming the owner's
@@ -34,21 +46,23 @@ pub(super) fn recipients(account: &BillingAccount, workspaces: &[Workspace]) -> 
         }
     }
     let all: Vec<&Workspace> = workspaces.iter().collect();
-    let mut recipients = vec![recipient(&account.email, account.language, &all)];
+    let mut recipients = vec![recipient(&account.email, account.language, account.id.as_str(), &all)];
     for own in owners.values() {
         if let Some(first) = own.first() {
-            recipients.push(recipient(&first.owner_email, first.language, own));
+            recipients.push(recipient(&first.owner_email, first.language, first.id.as_str(), own));
         }
     }
     recipients
 }
 
-fn recipient(to: &str, language: Language, workspaces: &[&Workspace]) -> Recipient {
+fn recipient(to: &str, language: Language, subject: &str, workspaces: &[&Workspace]) -> Recipient {
     let deadline = workspaces.iter().filter_map(|w| Some((w.standing.lock_at?, &w.time_zone))).min();
     Recipient {
         to: to.to_owned(),
         language,
         workspaces: workspaces.iter().map(|w| w.name.clone()).collect(),
         deadline: deadline.map(|(at, zone): (Timestamp, _)| mail::moment(at, zone)),
+        lock_at: deadline.map(|(at, _)| at),
+        subject: subject.to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sea_orm::ConnectionTrait as _;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
+use tandem_proto::settlement::WorkspaceStanding;
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::outbox::{self, Outgoing};
@@ -13,6 +14,7 @@ use crate::domain::event::FeedEvent;
 use crate::domain::standing::{self, LOCK_COUNTDOWN, LockCause, Standing};
 use crate::mail::{self, Letter};
 use crate::ops::notice;
+pub use crate::ops::unlock_workspace::unlock;
 use crate::store::account;
 use crate::store::bill;
 use crate::store::feed::{self, NewEvent};
@@ -102,8 +104,11 @@ pub async fn start_arrears(
         .iter()
         .filter_map(|(d, owed)| {
             let since = d.arrears_since?;
-            let letter =
-                Letter::ArrearsStarted { amount: owed.clone(), lock_day: utc_day(since + LOCK_COUNTDOWN) };
+            let letter = Letter::ArrearsStarted {
+                amount: owed.clone(),
+                lock_day: utc_day(since + LOCK_COUNTDOWN),
+                link: ctx.links.mailed(d.id.as_str(), now),
+            };
             let key = format!("arrears:{}:{}", d.id, since.as_microsecond());
             Some(mail::outgoing(&ctx.letterhead, &letter, &d.email, d.language, d.id.as_str(), &key))
         })
@@ -111,7 +116,9 @@ pub async fn start_arrears(
     Ok(outbox::add(tx, &mails, now).await?)
 }
 
-/// Ends the countdowns and locks that an account's arrears had started, and tells account and owners by mail.
+/// Ends the countdowns that an account's arrears had started, and tells account and owners by mail.
+///
+/// What is locked stays locked: its data is gone, and an operator opens it again (5.6, D7). The same people are told.
 pub async fn end_arrears(
     tx: &Tx,
     ctx: &Context,
@@ -119,30 +126,37 @@ pub async fn end_arrears(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let workspaces = workspace::lock_settled_by_billing_center(tx, std::slice::from_ref(&payer.id)).await?;
-    let freed: Vec<_> = workspaces
+    let (held, others): (Vec<Workspace>, Vec<Workspace>) =
+        workspaces.into_iter().partition(|w| w.standing.state == WorkspaceStanding::Locked);
+    let freed: Vec<_> = others
         .into_iter()
         .filter_map(|w| w.standing.settle(LockCause::Arrears).map(|standing| (w, standing)))
         .collect();
-    if freed.is_empty() {
-        return Ok(());
-    }
     change(tx, &freed, now).await?;
-    let workspaces: Vec<Workspace> = freed.into_iter().map(|(w, _)| w).collect();
-    let key = format!("unlocked:{}:{}", payer.id, now.as_microsecond());
-    let letter = |workspaces| Letter::WorkspaceUnlocked { workspaces };
-    Ok(outbox::add(tx, &mails(ctx, payer, &workspaces, &key, letter), now).await?)
+    let freed: Vec<Workspace> = freed.into_iter().map(|(w, _)| w).collect();
+    let mut letters =
+        mails(ctx, payer, &freed, "unlocked", |r| Letter::WorkspaceUnlocked { workspaces: r.workspaces });
+    letters.extend(mails(ctx, payer, &held, "settled", |r| Letter::DebtSettled { workspaces: r.workspaces }));
+    Ok(outbox::add(tx, &letters, now).await?)
 }
 
-/// The same letter to an account and to each owner who is somebody else, naming the workspaces that concern them.
+/// The same letter to an account and to each owner who is somebody else, naming the workspaces that concern them; none
+/// when there are no workspaces.
+///
+/// What happened to a workspace happened at its revision, so its key tells two happenings apart, also those of one
+/// instant, and knows a repetition.
 pub(super) fn mails(
     ctx: &Context,
     payer: &BillingAccount,
     workspaces: &[Workspace],
-    key: &str,
-    letter: impl Fn(Vec<String>) -> Letter,
+    what: &str,
+    letter: impl Fn(notice::Recipient) -> Letter,
 ) -> Vec<Outgoing> {
+    let Some(first) = workspaces.first() else { return Vec::new() };
+    let key = format!("{what}:{}:{}", first.id, first.revision);
     let mail = |r: notice::Recipient| {
-        mail::outgoing(&ctx.letterhead, &letter(r.workspaces), &r.to, r.language, payer.id.as_str(), key)
+        let (to, language) = (r.to.clone(), r.language);
+        mail::outgoing(&ctx.letterhead, &letter(r), &to, language, payer.id.as_str(), &key)
     };
     notice::recipients(payer, workspaces).into_iter().map(mail).collect()
 }
@@ -163,8 +177,9 @@ pub async fn lock_due(ctx: &Context, due: Timestamp) -> Result<usize, Fault> {
     for payer in account::find_all(&tx, &payers).await? {
         let own = locked.iter().filter(|(w, _)| w.billing_account == payer.id);
         let own: Vec<Workspace> = own.map(|(w, _)| w.clone()).collect();
-        let key = format!("locked:{}:{}", payer.id, now.as_microsecond());
-        letters.extend(mails(ctx, &payer, &own, &key, |workspaces| Letter::WorkspaceLocked { workspaces }));
+        letters.extend(mails(ctx, &payer, &own, "locked", |r| Letter::WorkspaceLocked {
+            workspaces: r.workspaces,
+        }));
     }
     outbox::add(&tx, &letters, now).await?;
     let count = locked.len();
@@ -196,32 +211,45 @@ pub async fn set_overdue(ctx: &Context, due: Timestamp) -> Result<usize, Fault> 
     Ok(overdue.len().saturating_add(usize::try_from(bills).unwrap_or(usize::MAX)))
 }
 
-/// Days before the lock on which a mail warns of it (`domain.md` 3.12, D6).
-const WARNINGS: [i64; 3] = [7, 3, 1];
+/// Days before the lock on which a mail warns of it (`domain.md` 3.12, D6), the last one first: when several have come
+/// at once, because the clock jumped or nobody was there, only the last one still makes sense.
+const WARNINGS: [i64; 3] = [1, 3, 7];
 
-/// Warns of countdowns near their end, each time once. Returns how many workspaces were warned of.
+/// Warns of countdowns near their end, each time once, with the days that are really left. Returns how many workspaces
+/// were warned of.
 pub async fn warn_soon(ctx: &Context) -> Result<usize, Fault> {
     let now = ctx.clock.now();
     let tx = ctx.db.begin().await?;
     let mut count = 0;
+    let mut from = now;
     for days in WARNINGS {
+        // Each countdown is near one of the days only, also when a batch did not take all that are nearer.
         let until = now + SignedDuration::from_hours(24 * days);
-        let due = workspace::mark_warned(&tx, now, until, days, BATCH).await?;
+        let due = workspace::mark_warned(&tx, from, until, days, BATCH).await?;
+        from = until;
         count += due.len();
         let payers: Vec<BillingAccountId> = due.iter().map(|w| w.billing_account.clone()).collect();
         let mut letters = Vec::new();
         for payer in account::find_all(&tx, &payers).await? {
             let own: Vec<Workspace> = due.iter().filter(|w| w.billing_account == payer.id).cloned().collect();
-            let key = format!("lock-soon:{days}:{}:{}", payer.id, now.as_microsecond());
-            letters.extend(mails(ctx, &payer, &own, &key, |workspaces| Letter::WorkspaceLockSoon {
-                workspaces,
-                days,
+            letters.extend(mails(ctx, &payer, &own, &format!("lock-soon:{days}"), |r| {
+                lock_soon(ctx, r, days, now)
             }));
         }
         outbox::add(&tx, &letters, now).await?;
     }
     tx.commit().await?;
     Ok(count)
+}
+
+/// The warning of a lock; `days` is said when no deadline is known.
+pub(super) fn lock_soon(ctx: &Context, r: notice::Recipient, days: i64, now: Timestamp) -> Letter {
+    Letter::WorkspaceLockSoon {
+        days: r.days_left(now).unwrap_or(days),
+        workspaces: r.workspaces,
+        deadline: r.deadline.unwrap_or_default(),
+        link: ctx.links.mailed(&r.subject, now),
+    }
 }
 
 fn utc_day(at: Timestamp) -> String {

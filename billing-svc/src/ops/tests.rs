@@ -64,7 +64,7 @@ async fn late_usage_is_adjusted_on_the_next_bill() {
 }
 
 #[tokio::test]
-async fn a_debt_counts_down_locks_and_a_recharge_brings_it_back() {
+async fn a_debt_counts_down_locks_and_a_recharge_makes_the_account_good() {
     for bench in both("arrears").await {
         let account = bench.account("alice").await;
         let workspace = bench.workspace(&account, "prod").await;
@@ -96,7 +96,8 @@ async fn a_debt_counts_down_locks_and_a_recharge_brings_it_back() {
         assert_eq!(bench.number("SELECT COUNT(*) FROM workspace WHERE standing = 'locked'").await, 1);
         bench.recharge(&account, 1_000).await;
         assert_eq!(wallet(&bench, &account).await, (660, 0));
-        assert_eq!(bench.number("SELECT COUNT(*) FROM workspace WHERE standing = 'active'").await, 1);
+        let held = "SELECT COUNT(*) FROM workspace WHERE standing = 'locked'";
+        assert_eq!(bench.number(held).await, 1, "D7: an operator opens it again");
         assert_eq!(bench.number("SELECT COUNT(*) FROM billing_account WHERE standing = 'good'").await, 1);
         bench.prove().await;
     }

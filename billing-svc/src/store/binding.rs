@@ -1,5 +1,6 @@
 //! Settlement periods: who is charged for a workspace, and when. History is added to, never rewritten (I-18).
 
+use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use tandem_proto::ids::{BillingAccountId, SubscriptionId, WorkspaceId};
 use tandem_proto::page::Page;
@@ -75,6 +76,15 @@ pub async fn hand_over(tx: &Tx, from: &BillingAccountId, next: &Period) -> Resul
         return Err(StoreError::Conflict);
     }
     start(tx, std::slice::from_ref(next)).await
+}
+
+/// Ends a lasting period, with none after it: the workspace is no longer bound. The workspace's row must be locked.
+pub async fn end(tx: &Tx, period: &Period, at: Timestamp) -> Result<(), StoreError> {
+    let text = "UPDATE workspace_binding SET effective_to = ? \
+                WHERE billing_account_id = ? AND workspace_id = ? AND effective_to IS NULL";
+    let values = [micros(at), period.billing_account.as_str().into(), period.workspace.as_str().into()];
+    tx.run(text, values).await?;
+    Ok(())
 }
 
 /// The period that lasts now.

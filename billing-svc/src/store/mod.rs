@@ -9,6 +9,7 @@ pub mod approval;
 pub mod bill;
 pub mod binding;
 pub mod currency;
+pub mod debt;
 pub mod failed_try;
 pub mod feed;
 pub mod invoice;

@@ -197,11 +197,11 @@ pub async fn lock_due(tx: &Tx, now: Timestamp, limit: i64) -> Result<Vec<Workspa
     read::all(tx, &text, [micros(now), limit.into()]).await?.iter().map(read).collect()
 }
 
-/// Marks workspaces that will be locked between two instants as warned of, at most `limit`, and returns those that were
-/// not warned of at this number of days or fewer before. The mark goes with the countdown.
+/// Marks workspaces that will be locked after one instant and not after another as warned of, at most `limit`, and
+/// returns those that were not warned of at this number of days or fewer before. The mark goes with the countdown.
 pub async fn mark_warned(
     tx: &Tx,
-    now: Timestamp,
+    from: Timestamp,
     until: Timestamp,
     days: i64,
     limit: i64,
@@ -212,7 +212,7 @@ pub async fn mark_warned(
          ORDER BY w.billing_account_id, w.workspace_id LIMIT ?{}",
         for_update(tx)
     );
-    let values = [micros(now), micros(until), days.into(), limit.into()];
+    let values = [micros(from), micros(until), days.into(), limit.into()];
     let due: Vec<Workspace> =
         read::all(tx, &text, values).await?.iter().map(read).collect::<Result<_, _>>()?;
     let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("workspace_id", Kind::Text)]);

@@ -48,6 +48,7 @@ impl RegistrationService for Registration {
         let purpose = match VerificationPurpose::try_from(request.purpose) {
             Ok(VerificationPurpose::Register) => Purpose::Register,
             Ok(VerificationPurpose::ChangePassword) => Purpose::ChangePassword,
+            Ok(VerificationPurpose::DissolveWorkspace) => Purpose::DissolveWorkspace,
             Ok(VerificationPurpose::Unspecified) | Err(_) => {
                 return Err(Fault::field("purpose", "must be a purpose").into());
             }

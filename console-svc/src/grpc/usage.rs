@@ -179,7 +179,10 @@ impl Usage {
         acting: &str,
     ) -> Result<crate::domain::workspace::Workspace, Fault> {
         let workspace: WorkspaceId = validate::parse("workspace_id", workspace)?;
-        access::visible(&self.context.db.read, &workspace, optional_acting(acting)?.as_ref()).await
+        let db = &self.context.db.read;
+        let visible = access::visible(db, &workspace, optional_acting(acting)?.as_ref()).await?;
+        access::usable(db, &workspace).await?;
+        Ok(visible)
     }
 }
 

@@ -2,26 +2,32 @@
 
 use tandem_proto::console::v1::workspace_service_server::WorkspaceService;
 use tandem_proto::console::v1::{
-    AddMemberRequest, AddMemberResponse, GetWorkspaceRequest, GetWorkspaceResponse, ListMembersRequest,
-    ListMembersResponse, ListWorkspacesRequest, ListWorkspacesResponse, RemoveMemberRequest,
-    RemoveMemberResponse, SetMemberRoleRequest, SetMemberRoleResponse, SetRetentionRequest,
-    SetRetentionResponse, UpgradeWorkspaceRequest, UpgradeWorkspaceResponse,
+    AddMemberRequest, AddMemberResponse, DissolveWorkspaceRequest, DissolveWorkspaceResponse,
+    GetWorkspaceRequest, GetWorkspaceResponse, IssueUnlockLinkRequest, IssueUnlockLinkResponse,
+    ListMembersRequest, ListMembersResponse, ListWorkspacesRequest, ListWorkspacesResponse,
+    RemoveMemberRequest, RemoveMemberResponse, SetMemberRoleRequest, SetMemberRoleResponse,
+    SetRetentionRequest, SetRetentionResponse, UpgradeWorkspaceRequest, UpgradeWorkspaceResponse,
 };
 use tandem_proto::ids::{ConsoleAccountId, WorkspaceId};
 use tandem_proto::page::Page;
 use tandem_service_kit::fault::Fault;
-use tandem_service_kit::request_log::{Open, RequestKey, open};
+use tandem_service_kit::request_log::{Open, RequestKey, open, replay};
 use tandem_service_kit::server::caller;
-use tandem_service_kit::validate;
+use tandem_service_kit::{validate, verification};
 use tonic::{Request, Response, Status};
 
 use super::convert;
 use crate::domain::member::Role;
 use crate::ops::activation::{self, UPGRADE, Wish};
-use crate::ops::{Context, access, add_member, remove_member, set_member_role, set_retention};
+use crate::ops::send_code::{Purpose, address_key};
+use crate::ops::{
+    Context, access, add_member, dissolve_workspace, issue_unlock_link, remove_member, set_member_role,
+    set_retention,
+};
 use crate::store;
 
 const SET_RETENTION: &str = "/tandem.console.v1.WorkspaceService/SetRetention";
+const DISSOLVE: &str = "/tandem.console.v1.WorkspaceService/DissolveWorkspace";
 const ADD_MEMBER: &str = "/tandem.console.v1.WorkspaceService/AddMember";
 const SET_MEMBER_ROLE: &str = "/tandem.console.v1.WorkspaceService/SetMemberRole";
 const REMOVE_MEMBER: &str = "/tandem.console.v1.WorkspaceService/RemoveMember";
@@ -118,6 +124,52 @@ impl WorkspaceService for Workspaces {
                 Ok(Response::new(call.finish(answer, now).await?))
             }
         }
+    }
+
+    async fn dissolve_workspace(
+        &self,
+        request: Request<DissolveWorkspaceRequest>,
+    ) -> Result<Response<DissolveWorkspaceResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let key = RequestKey::new(&caller, DISSOLVE, &request.request_id, &request)?;
+        let wish = dissolve_workspace::Wish {
+            workspace: workspace_id(&request.workspace_id)?,
+            acting: acting(&request.acting_account_id)?,
+            confirm_name: validate::required("confirm_name", &request.confirm_name)?.to_owned(),
+            email_code: validate::required("email_code", &request.email_code)?.to_owned(),
+        };
+        if let Some(answer) = replay(&self.context.db, &key).await? {
+            return Ok(Response::new(answer));
+        }
+        let now = self.context.now();
+        let owner = dissolve_workspace::check(&self.context.db.read, &wish).await?;
+        let address = address_key(&owner.site, &owner.email);
+        // Checked on its own first, so that a wrong try counts although the call is refused.
+        let purpose = Purpose::DissolveWorkspace.name();
+        verification::check(&self.context.db, purpose, &address, &wish.email_code, now).await?;
+        match open(&self.context.db, key).await? {
+            Open::Answered(answer) => Ok(Response::new(answer)),
+            Open::Fresh(call) => {
+                let dissolved = dissolve_workspace::run(&call.tx, &self.context, &wish, now).await?;
+                let answer = DissolveWorkspaceResponse { workspace: Some(convert::workspace(dissolved, now)) };
+                Ok(Response::new(call.finish(answer, now).await?))
+            }
+        }
+    }
+
+    async fn issue_unlock_link(
+        &self,
+        request: Request<IssueUnlockLinkRequest>,
+    ) -> Result<Response<IssueUnlockLinkResponse>, Status> {
+        let request = request.into_inner();
+        let (id, acting) = (workspace_id(&request.workspace_id)?, acting(&request.acting_account_id)?);
+        let link = issue_unlock_link::run(&self.context, &id, &acting).await?;
+        Ok(Response::new(IssueUnlockLinkResponse {
+            url: link.url,
+            token: link.token,
+            expire_time: link.expire_time,
+        }))
     }
 
     async fn add_member(

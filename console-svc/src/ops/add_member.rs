@@ -12,7 +12,7 @@ use crate::store;
 
 /// Adds the member. `role` must not be the owner's.
 ///
-/// Fails with `NOT_ADMINISTRATOR` and `ALREADY_MEMBER`; an account of another site is `OBJECT_NOT_FOUND`.
+/// Fails with `NOT_ADMINISTRATOR`, `ALREADY_MEMBER` and, when it can no longer be used, `WORKSPACE_LOCKED`; an account of another site is `OBJECT_NOT_FOUND`.
 pub async fn run(
     tx: &Tx,
     workspace: &WorkspaceId,
@@ -23,6 +23,7 @@ pub async fn run(
 ) -> Result<Member, Fault> {
     let (workspace, acting) = access::as_member_locked(tx, workspace, acting).await?;
     may_manage(acting.role)?;
+    access::usable(tx, &workspace.id).await?;
     let known = store::account::find(tx, &account).await?;
     if known.is_none_or(|known| known.site != workspace.site) {
         return Err(Fault::new(Reason::ObjectNotFound));

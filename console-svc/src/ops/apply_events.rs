@@ -1,5 +1,6 @@
 //! Takes Billing's events over: each workspace's standing and method, and how far the feed was followed.
 
+use jiff::Timestamp;
 use tandem_proto::billing::v1::Event;
 use tandem_proto::billing::v1::event::What;
 use tandem_service_kit::db::{Database, StoreError};
@@ -11,11 +12,11 @@ use crate::store::workspace::StandingChange;
 
 /// Applies events in order and moves the cursor, in one transaction. Events that do not concern the Console are passed
 /// over; an older revision changes nothing.
-pub async fn run(db: &Database, events: &[Event]) -> Result<(), StoreError> {
+pub async fn run(db: &Database, events: &[Event], now: Timestamp) -> Result<(), StoreError> {
     let Some(last) = events.iter().map(|event| event.position).max() else { return Ok(()) };
     let changes: Vec<_> = events.iter().filter_map(change).collect();
     let tx = db.begin().await?;
-    store::workspace::apply_standings(&tx, &changes).await?;
+    store::workspace::apply_standings(&tx, &changes, now).await?;
     store::feed::advance(&tx, last).await?;
     tx.commit().await
 }

@@ -9,7 +9,10 @@ pub mod apply_events;
 pub mod change_password;
 pub mod close_day;
 pub mod deliver_usage;
+pub mod dissolve_workspace;
 pub mod get_quota;
+pub mod issue_unlock_link;
+pub mod purge_points;
 pub mod record_usage;
 pub mod register_account;
 pub mod remove_member;
@@ -19,6 +22,7 @@ pub mod set_member_role;
 pub mod set_retention;
 pub mod sign_in;
 pub mod summarise_usage;
+pub mod tell_dissolved;
 pub mod tell_profile;
 
 use std::sync::Arc;

@@ -19,6 +19,8 @@ pub enum Purpose {
     Register,
     /// Setting a new password.
     ChangePassword,
+    /// Dissolving a workspace.
+    DissolveWorkspace,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
         match self {
             Purpose::Register => "register",
             Purpose::ChangePassword => "change_password",
+            Purpose::DissolveWorkspace => "dissolve_workspace",
         }
     }
 }
@@ -38,7 +41,7 @@ pub fn address_key(site: &str, email: &str) -> String {
 
 /// Makes a code and puts its mail into the outbox.
 ///
-/// An address without an account is sent no code for a new password, but gets the same answer, so that addresses cannot
+/// An address without an account is sent a code for registering only, but gets the same answer, so that addresses cannot
 /// be probed. Fails with `SITE_NOT_FOUND` and `CODE_TOO_SOON`.
 pub async fn run(
     tx: &Tx,
@@ -52,9 +55,7 @@ pub async fn run(
     let site = context.site(site)?;
     let address = address_key(&site.code, email);
     let code = verification::issue(tx, purpose.name(), &address, now).await?;
-    if purpose == Purpose::ChangePassword
-        && store::account::find_by_email(tx, &site.code, email).await?.is_none()
-    {
+    if purpose != Purpose::Register && store::account::find_by_email(tx, &site.code, email).await?.is_none() {
         return Ok(());
     }
     let (subject, text) = content(&context.mail.brand_name, purpose, code.digits(), language);
@@ -71,6 +72,7 @@ fn content(brand: &str, purpose: Purpose, code: &str, language: Language) -> (St
             let what = match purpose {
                 Purpose::Register => "注册账号",
                 Purpose::ChangePassword => "修改密码",
+                Purpose::DissolveWorkspace => "解散工作空间（不可恢复）",
             };
             let text = format!(
                 "您好，\n\n您正在{what}，验证码为：{code}\n\n验证码在 {minutes} 分钟内有效，只能使用一次。如非本人操作，请忽略此邮件。\n\n{brand}\n"
@@ -81,6 +83,7 @@ fn content(brand: &str, purpose: Purpose, code: &str, language: Language) -> (St
             let what = match purpose {
                 Purpose::Register => "register an account",
                 Purpose::ChangePassword => "change your password",
+                Purpose::DissolveWorkspace => "dissolve a workspace for good",
             };
             let text = format!(
                 "Hello,\n\nyour code to {what} is: {code}\n\nIt is valid for {minutes} minutes and works once. If you did not ask for it, ignore this mail.\n\n{brand}\n"
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn both_languages_bring_brand_and_code() {
         for language in [Language::Zh, Language::En] {
-            for purpose in [Purpose::Register, Purpose::ChangePassword] {
+            for purpose in [Purpose::Register, Purpose::ChangePassword, Purpose::DissolveWorkspace] {
                 let (subject, text) = content("Tandem", purpose, "123456", language);
                 assert!(subject.contains("Tandem") && text.contains("123456") && text.contains("10"));
             }

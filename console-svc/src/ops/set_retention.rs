@@ -19,7 +19,7 @@ use crate::store::{self, usage_point};
 
 /// Changes the setting; points that state no retention use it from the next full hour or the next day on.
 ///
-/// Fails with `NOT_OWNER` and `RETENTION_FIXED`.
+/// Fails with `NOT_OWNER`, `RETENTION_FIXED` and, when it can no longer be used, `WORKSPACE_LOCKED`.
 pub async fn run(
     tx: &Tx,
     sites: &Sites,
@@ -32,6 +32,7 @@ pub async fn run(
     if member.role != Role::Owner {
         return Err(Fault::new(Reason::NotOwner));
     }
+    access::usable(tx, &workspace.id).await?;
     let site = sites.get(&workspace.site).ok_or(Fault::new(Reason::SiteNotFound))?;
     let today = UsageDay::of(now, &site.zone);
     let counted_until = usage_point::last_hour(tx, &workspace.id, today, item).await?;

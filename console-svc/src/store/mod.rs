@@ -1,6 +1,7 @@
 //! Queries, one file per aggregate. Functions take any connection, and the caller decides what is one transaction.
 
 pub mod account;
+pub mod ending;
 pub mod entity;
 pub mod feed;
 pub mod member;

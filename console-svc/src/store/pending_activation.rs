@@ -60,6 +60,16 @@ pub async fn find(
     row.as_ref().map(from_row).transpose()
 }
 
+/// Whether a workspace is being made or upgraded.
+pub async fn any_of_workspace(
+    db: &impl ConnectionTrait,
+    workspace: &WorkspaceId,
+) -> Result<bool, StoreError> {
+    let text = "SELECT workspace_id FROM pending_activation WHERE workspace_id = ?";
+    let row = statement(db.get_database_backend(), text, [workspace.as_str().into()]);
+    Ok(db.query_one_raw(row).await?.is_some())
+}
+
 /// Those whose next try is due, oldest first.
 pub async fn due(
     db: &impl ConnectionTrait,

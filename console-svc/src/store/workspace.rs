@@ -13,7 +13,7 @@ use tandem_proto::page::Page;
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx, get, get_time, statement};
 
 use super::entity::workspace::{ActiveModel, Column, Entity, Model};
-use super::{id, time};
+use super::{ending, id, time};
 use crate::domain::point::WorkspaceFacts;
 use crate::domain::retention::Retention;
 use crate::domain::site::Sites;
@@ -105,9 +105,13 @@ pub struct StandingChange {
     pub copy: StandingCopy,
 }
 
-/// Takes changes over; of each workspace the greatest revision stays.
-pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), StoreError> {
+/// Takes changes over; of each workspace the greatest revision stays, and one that was dissolved stays dissolved.
+///
+/// Where the lock or the end of a workspace is among what is new, its points are marked to be deleted, also when it was
+/// unlocked again meanwhile.
+pub async fn apply_standings(tx: &Tx, changes: &[StandingChange], now: Timestamp) -> Result<(), StoreError> {
     tx.outdate();
+    ending::mark_lost(tx, changes, now).await?;
     // One statement may touch a row once only, so of each workspace the newest change is taken.
     let mut newest: HashMap<&str, &StandingChange> = HashMap::new();
     for change in changes {
@@ -125,8 +129,10 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
         ("lock_at", Kind::Int),
         ("settlement_method", Kind::Int),
         ("billing_account_id", Kind::Text),
+        ("dissolved_at", Kind::Int),
     ]);
     for change in &newest {
+        let dissolved = change.copy.standing == Standing::Dissolved;
         rows.push([
             change.workspace_id.as_str().into(),
             change.revision.into(),
@@ -134,6 +140,7 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
             Value::BigInt(change.copy.lock_at.map(Timestamp::as_microsecond)),
             Value::Int(change.copy.settlement_method.map(SettlementMethod::number)),
             change.copy.billing_account_id.clone().into(),
+            Value::BigInt(dissolved.then(|| now.as_microsecond())),
         ]);
     }
     if rows.is_empty() {
@@ -143,11 +150,15 @@ pub async fn apply_standings(tx: &Tx, changes: &[StandingChange]) -> Result<(), 
     let relation = rows.relation(backend, "r", 1)?;
     let text = format!(
         "INSERT INTO workspace_standing (workspace_id, revision, standing, lock_at, settlement_method, \
-         billing_account_id) \
-         SELECT workspace_id, revision, standing, lock_at, settlement_method, billing_account_id FROM {} WHERE true \
-         ON CONFLICT (workspace_id) DO UPDATE SET revision = excluded.revision, standing = excluded.standing, \
-         lock_at = excluded.lock_at, settlement_method = excluded.settlement_method, \
-         billing_account_id = excluded.billing_account_id \
+         billing_account_id, dissolved_at) \
+         SELECT workspace_id, revision, standing, lock_at, settlement_method, billing_account_id, dissolved_at \
+         FROM {} WHERE true \
+         ON CONFLICT (workspace_id) DO UPDATE SET revision = excluded.revision, \
+         standing = CASE WHEN workspace_standing.dissolved_at IS NULL THEN excluded.standing \
+         ELSE workspace_standing.standing END, \
+         lock_at = CASE WHEN workspace_standing.dissolved_at IS NULL THEN excluded.lock_at END, \
+         settlement_method = excluded.settlement_method, billing_account_id = excluded.billing_account_id, \
+         dissolved_at = COALESCE(workspace_standing.dissolved_at, excluded.dissolved_at) \
          WHERE workspace_standing.revision < excluded.revision",
         relation.sql
     );

@@ -53,7 +53,7 @@ async fn follow(context: &Context, followed: &mut bool) -> &'static str {
     loop {
         match stream.message().await {
             Ok(Some(batch)) => {
-                if apply_events::run(&context.db, &batch.events).await.is_err() {
+                if apply_events::run(&context.db, &batch.events, context.now()).await.is_err() {
                     return "events cannot be stored";
                 }
                 *followed = true;

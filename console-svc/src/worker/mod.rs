@@ -1,6 +1,7 @@
 //! Loops that do what nobody calls for: resuming, delivering, closing, following, tidying up.
 
 mod deliver;
+mod ended;
 mod follow_feed;
 mod profile;
 mod resume;
@@ -20,6 +21,7 @@ pub fn spawn_all(context: &Context, holder: &str, shutdown: &CancellationToken) 
         deliver::spawn_delivery(context, holder, shutdown),
         deliver::spawn_closing(context, holder, shutdown),
         follow_feed::spawn(context, shutdown),
+        ended::spawn(context, shutdown),
         tidy::spawn(context, shutdown),
     ]
 }

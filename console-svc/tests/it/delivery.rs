@@ -196,7 +196,8 @@ async fn the_feed_decides_whether_a_workspace_takes_points() {
         let h = h.restart().await;
         h.billing
             .say(&w, WorkspaceChanged { revision: 6, settlement_method: 1, standing: 1, lock_time: None });
-        eventually(async || h.workspace(&w).await.standing == 1).await;
+        eventually(async || h.count("feed_cursor WHERE position = 5").await == 1).await;
+        assert_eq!(h.workspace(&w).await.standing, 4, "what was dissolved stays dissolved");
         h.stop().await;
     }
 }

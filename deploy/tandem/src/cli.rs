@@ -161,7 +161,9 @@ pub enum Command {
     Audit(commands::audit::Args),
     /// Billing accounts
     Account(commands::account::Args),
-    /// Workspaces and how they are settled
+    /// What accounts owe, and which workspaces hang on it
+    Debt(commands::debt::Args),
+    /// Workspaces: how they are settled, locks, the end
     Workspace(commands::workspace::Args),
     /// Make or send a correctly signed callback of a cloud
     Callback(commands::callback::Args),

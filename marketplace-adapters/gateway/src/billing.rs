@@ -1,10 +1,11 @@
-//! Billing as the gateway sees it: two calls, each within the time a vendor or a buyer waits.
+//! Billing as the gateway sees it: three calls, each within the time a vendor or a buyer waits.
 
 use std::time::Duration;
 
 use tandem_adapters::event::Landing;
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
+use tandem_proto::billing::v1::standing_service_client::StandingServiceClient;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::peer::{Peer, PeerChannel, call_with_retry};
 use tonic::{Request, Status};
@@ -80,6 +81,17 @@ impl Billing {
         within_budget(call_with_retry(TRIES, || {
             let (mut client, request) = (self.client(), limited(message.clone()));
             async move { client.open_landing(request).await }
+        }))
+        .await
+    }
+
+    /// Opens an unlock link that somebody brought. Fails with Billing's reason, or when it does not answer in time.
+    pub(crate) async fn open_unlock_link(&self, token: &str) -> Result<pb::OpenUnlockLinkResponse, Status> {
+        let message = pb::OpenUnlockLinkRequest { token: token.to_owned() };
+        within_budget(call_with_retry(TRIES, || {
+            let (mut client, request) =
+                (StandingServiceClient::new(self.peer.channel()), limited(message.clone()));
+            async move { client.open_unlock_link(request).await }
         }))
         .await
     }

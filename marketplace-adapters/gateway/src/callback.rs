@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -28,6 +28,7 @@ use crate::markets::Served;
 use crate::metrics::outcome_name;
 use crate::pages::Page;
 use crate::status;
+use crate::unlock;
 
 /// Most bytes of a body (`reliability.md` 6).
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -60,6 +61,7 @@ pub(crate) fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/callbacks/{vendor}/{market}", any(callback))
         .route("/landing/{vendor}", any(landing))
         .route("/landing/{vendor}/{market}", any(landing))
+        .route("/unlock/{token}", get(unlock::show))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .with_state(gateway)
 }

@@ -13,6 +13,7 @@ use tandem_service_kit::peer::Peer;
 use tandem_service_kit::server::{Server, ServerError, ServerOptions};
 use tandem_service_kit::telemetry::{Telemetry, TelemetryError};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -27,6 +28,7 @@ mod metrics;
 mod outbound;
 mod pages;
 mod status;
+mod unlock;
 
 use billing::{BUDGET, Billing};
 use config::Config;
@@ -106,6 +108,8 @@ pub(crate) struct Gateway {
     markets: Markets,
     billing: Billing,
     pages: Pages,
+    /// Places of those who open unlock links.
+    unlocks: Semaphore,
     meters: Meters,
     clock: SharedClock,
 }
@@ -156,6 +160,7 @@ impl App {
             markets: Markets::new(connections),
             billing: Billing::new(peer),
             pages: Pages::new(config.brand),
+            unlocks: Semaphore::new(unlock::PLACES),
             meters: Meters::new(),
             clock,
         };

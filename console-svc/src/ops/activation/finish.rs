@@ -81,7 +81,7 @@ async fn activate(
         plan,
     };
     let workspace = make(tx, context, account, new, now).await?;
-    let standing = take_over(tx, &workspace, consent.binding.as_ref()).await?;
+    let standing = take_over(tx, context, &workspace, consent.binding.as_ref()).await?;
     Ok(Activated { workspace, standing, billing_account_id: consent.billing_account_id })
 }
 
@@ -144,13 +144,14 @@ async fn upgrade(
         // It changed while the upgrade was under way.
         tell_profile(tx, context, &workspace, now).await?;
     }
-    let standing = take_over(tx, &workspace, consent.binding.as_ref()).await?;
+    let standing = take_over(tx, context, &workspace, consent.binding.as_ref()).await?;
     Ok(Activated { workspace, standing, billing_account_id: consent.billing_account_id })
 }
 
 /// Keeps what the binding says until the feed says more; the feed may have been faster.
 async fn take_over(
     tx: &Tx,
+    context: &Context,
     workspace: &Workspace,
     binding: Option<&billing::WorkspaceBinding>,
 ) -> Result<StandingCopy, Fault> {
@@ -162,7 +163,7 @@ async fn take_over(
         billing_account_id: Some(binding.billing_account_id.clone()).filter(|id| !id.is_empty()),
     };
     let change = StandingChange { workspace_id: workspace.id.clone(), revision: 0, copy };
-    store::workspace::apply_standings(tx, &[change]).await?;
+    store::workspace::apply_standings(tx, &[change], context.now()).await?;
     Ok(store::workspace::standing(tx, &workspace.id).await?)
 }
 

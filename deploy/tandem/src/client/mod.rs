@@ -21,6 +21,7 @@ use tandem_proto::billing::v1::job_service_client::JobServiceClient;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
 use tandem_proto::billing::v1::price_service_client::PriceServiceClient;
 use tandem_proto::billing::v1::package_service_client::PackageServiceClient;
+use tandem_proto::billing::v1::standing_service_client::StandingServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
 use tandem_proto::common::v1 as common;
@@ -87,6 +88,8 @@ clients! {
     accounts: billing => BillingAccounts;
     /// Bindings and settlement methods.
     bindings: billing => BindingServiceClient;
+    /// Debts, locks and the end of workspaces.
+    standing: billing => StandingServiceClient;
     /// Bills.
     bills: billing => BillServiceClient;
     /// Balances and the ledger.

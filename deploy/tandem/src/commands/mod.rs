@@ -9,6 +9,7 @@ pub mod bill;
 pub mod callback;
 pub mod check_config;
 pub mod clock;
+pub mod debt;
 pub mod demo;
 pub mod invoice;
 pub mod invoice_company;
@@ -32,6 +33,7 @@ pub mod voucher;
 pub mod wallet;
 pub mod workspace;
 pub mod workspace_change;
+pub mod workspace_acts;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Attempt as _, Result};
@@ -83,6 +85,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Approval(args) => approval::run(global, args).await,
         Command::Audit(args) => audit::run(global, args).await,
         Command::Account(args) => account::run(global, args).await,
+        Command::Debt(args) => debt::run(global, args).await,
         Command::Workspace(args) => workspace::run(global, args).await,
         Command::Callback(args) => callback::run(global, args).await,
         Command::Sandbox(args) => sandbox::run(global, args).await,

@@ -23,7 +23,9 @@ Examples:
   tandem workspace log-mode wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f volume
   tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f alibaba --later
   tandem workspace move wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f --to wang_coffee
-  tandem workspace retention wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f LOG_COUNT 30")]
+  tandem workspace retention wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f LOG_COUNT 30
+  tandem workspace unlock-link wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
+  tandem workspace dissolve wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f --name 'Tea house'")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -72,6 +74,12 @@ enum Act {
     Move(workspace_change::Move),
     /// Set how long one item's data is kept, in the owner's name
     Retention(workspace_change::Retention),
+    /// Dissolve a workspace for good, confirmed by its owner
+    Dissolve(super::workspace_acts::Dissolve),
+    /// Unlock a locked workspace once nothing is owed any more; it starts empty
+    Unlock(super::workspace_acts::Unlock),
+    /// Make a link that shows what is owed and what would unlock a workspace, without signing in
+    UnlockLink(super::workspace_acts::UnlockLink),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,6 +94,9 @@ enum Logs {
 pub async fn run(global: &Global, args: Args) -> Result<()> {
     let (clients, output) = (global.clients()?, global.output());
     match args.act {
+        Act::Dissolve(args) => super::workspace_acts::dissolve(global, args).await,
+        Act::Unlock(args) => super::workspace_acts::unlock(global, args).await,
+        Act::UnlockLink(args) => super::workspace_acts::unlock_link(global, args).await,
         Act::Show { workspace } => {
             let request = GetWorkspaceRequest { workspace_id: workspace, acting_account_id: String::new() };
             let answer = clients.workspaces().get_workspace(request).await?.into_inner();

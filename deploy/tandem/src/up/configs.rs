@@ -64,6 +64,9 @@ impl Configs {
         }
         console.billing.url.clone_from(&endpoints.billing);
         billing.gateway.uri.clone_from(&endpoints.gateway);
+        if billing.links.base_url.is_empty() {
+            billing.links.base_url.clone_from(&endpoints.callbacks);
+        }
         gateway.billing.uri.clone_from(&endpoints.billing);
         let section = market.section(&options.data)?;
         gateway.vendors.entry(market.vendor()?.name().to_owned()).or_insert(section);

@@ -3,6 +3,9 @@
 
 mod language;
 mod texts;
+mod unlock;
+
+pub(crate) use unlock::UnlockPage;
 
 use std::fmt::Write as _;
 
@@ -122,17 +125,7 @@ impl Pages {
     fn html(&self, page: &Page, cloud: &str, language: Language) -> String {
         let fill = |text: &str| escape(&text.replace("{cloud}", cloud).replace("{brand}", &self.brand.name));
         let (text, labels) = (texts::text(page, language), texts::labels(language));
-        let code = match language {
-            Language::Zh => "zh-CN",
-            Language::En => "en",
-        };
-        let (title, brand) = (fill(text.title), escape(&self.brand.name));
-        let mut html = format!(
-            "<!doctype html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{title} · {brand}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <p class=\"brand\">{brand}</p>\n<h1>{title}</h1>\n"
-        );
+        let mut html = String::new();
         // Writing to a String does not fail.
         for paragraph in text.body {
             let _ = writeln!(html, "<p>{}</p>", fill(paragraph));
@@ -150,8 +143,22 @@ impl Pages {
                 );
             }
         }
-        html.push_str("</main>\n</body>\n</html>\n");
-        html
+        self.shell(&fill(text.title), &html, language)
+    }
+
+    /// A whole page around a body; both are markup already.
+    fn shell(&self, title: &str, body: &str, language: Language) -> String {
+        let code = match language {
+            Language::Zh => "zh-CN",
+            Language::En => "en",
+        };
+        let brand = escape(&self.brand.name);
+        format!(
+            "<!doctype html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title} · {brand}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <p class=\"brand\">{brand}</p>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+        )
     }
 }
 

@@ -55,10 +55,14 @@ impl FakeBilling {
     /// Serves on a listener until the task is aborted.
     pub(crate) fn serve(&self, listener: TcpListener) -> JoinHandle<()> {
         let service = MarketplaceServiceServer::new(self.clone());
+        let standing = crate::unlock::FakeStanding::server();
         tokio::spawn(async move {
             let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-            let _ =
-                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let _ = tonic::transport::Server::builder()
+                .add_service(service)
+                .add_service(standing)
+                .serve_with_incoming(incoming)
+                .await;
         })
     }
 

@@ -11,3 +11,4 @@ mod market;
 mod outbound;
 mod secrecy;
 mod start;
+mod unlock;
