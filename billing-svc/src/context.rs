@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use tandem_proto::marketplace::v1::marketplace_gateway_service_client::MarketplaceGatewayServiceClient;
+use tandem_proto::marketplace::v1::payment_gateway_service_client::PaymentGatewayServiceClient;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::clock::SharedClock;
 use tandem_service_kit::db::Database;
@@ -17,6 +18,9 @@ use crate::ops::wallet_lane::Lanes;
 
 /// The gateway, as Billing calls it.
 pub type Gateway = MarketplaceGatewayServiceClient<PeerChannel>;
+
+/// Payment providers, as Billing calls them through the gateway.
+pub type Payments = PaymentGatewayServiceClient<PeerChannel>;
 
 /// The database, the time, the vendors' rules, the letterhead of mails and the way to the gateway.
 pub struct Context {
@@ -36,6 +40,8 @@ pub struct Context {
     pub links: Links,
     /// The gateway.
     pub gateway: Gateway,
+    /// The way to payment providers, by the gateway, too.
+    pub payments: Payments,
     /// Time between two comparisons of a purchase with its vendor.
     pub reconcile_every: SignedDuration,
     /// The callers that wait to change a wallet.

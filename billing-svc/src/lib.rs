@@ -45,8 +45,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::context::{Context, Gateway, Wakes};
 use crate::links::Links;
+use crate::context::{Context, Gateway, Payments, Wakes};
 use crate::mail::Letterhead;
 
 /// What Billing listens on; bound by the caller, so that a test can use free ports.
@@ -92,6 +92,7 @@ impl App {
             can_text: config.sms.mode != SmsMode::Off,
             links: links(&config)?,
             gateway: Gateway::new(peer.channel()),
+            payments: Payments::new(peer.channel()),
             reconcile_every: config.jobs.reconcile_every(),
             lanes: Default::default(),
             wakes: Wakes::default(),
@@ -190,6 +191,7 @@ fn services(
     use pb::job_service_server::JobServiceServer;
     use pb::marketplace_service_server::MarketplaceServiceServer;
     use pb::package_service_server::PackageServiceServer;
+    use pb::payment_service_server::PaymentServiceServer;
     use pb::price_service_server::PriceServiceServer;
     use pb::standing_service_server::StandingServiceServer;
     use pb::usage_service_server::UsageServiceServer;
@@ -209,6 +211,7 @@ fn services(
         .add(limited!(WalletServiceServer, grpc::wallet::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PackageServiceServer, grpc::package::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(ApprovalServiceServer, grpc::approval::Service(Arc::clone(ctx)), DECODE_MAX))
+        .add(limited!(PaymentServiceServer, grpc::payment::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(PriceServiceServer, grpc::price::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(AlertServiceServer, grpc::alert::Service(Arc::clone(ctx)), DECODE_MAX))
         .add(limited!(JobServiceServer, grpc::job::Service(Arc::clone(ctx)), DECODE_MAX))

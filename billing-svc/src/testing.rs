@@ -20,10 +20,10 @@ use tandem_service_kit::db::{self};
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
 use tandem_service_kit::identity::{Signer, SigningKey};
-use tandem_service_kit::peer::Peer;
+use tandem_service_kit::peer::{Peer, PeerChannel};
 
 use crate::config::{Config, VendorRules};
-use crate::context::{Context, Gateway, Wakes};
+use crate::context::{Context, Gateway, Payments, Wakes};
 use crate::domain::wallet::Wallet;
 use crate::mail::Letterhead;
 use crate::migration;
@@ -78,7 +78,8 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
             brand: Default::default(),
             can_text: true,
             links: crate::links::for_tests(),
-            gateway: gateway_at(gateway),
+            gateway: Gateway::new(gateway_at(gateway)),
+            payments: Payments::new(gateway_at(gateway)),
             reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),
@@ -91,11 +92,9 @@ pub(crate) async fn both_with_gateway(name: &str, gateway: &str) -> Vec<Bench> {
     benches
 }
 
-fn gateway_at(uri: &str) -> Gateway {
+fn gateway_at(uri: &str) -> PeerChannel {
     let signer = Signer::new("billing", Role::Billing, SigningKey::generate().unwrap());
-    Gateway::new(
-        Peer::connect_lazy(uri, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap().channel(),
-    )
+    Peer::connect_lazy(uri, Arc::new(signer), "gateway", Duration::from_secs(5)).unwrap().channel()
 }
 
 /// The clock's own time, for tests.
@@ -120,7 +119,8 @@ impl Bench {
             brand: self.ctx.brand.clone(),
             can_text: self.ctx.can_text,
             links: self.ctx.links.clone(),
-            gateway: gateway_at(gateway),
+            gateway: Gateway::new(gateway_at(gateway)),
+            payments: Payments::new(gateway_at(gateway)),
             reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),
@@ -141,6 +141,7 @@ impl Bench {
             can_text: self.ctx.can_text,
             links: self.ctx.links.clone(),
             gateway: self.ctx.gateway.clone(),
+            payments: self.ctx.payments.clone(),
             reconcile_every: SignedDuration::from_hours(1),
             lanes: Default::default(),
             wakes: Wakes::default(),

@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod http;
+pub mod payment;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod usage;

@@ -6,6 +6,7 @@ use crate::common::v1 as pb;
 use crate::item::BillingItem;
 use crate::language::Language;
 use crate::money::{Currency, LineAmount, Money};
+use crate::payment::PaymentChannel;
 use crate::settlement::{BillingRegion, Market, PriceZone, SettlementMethod, WorkspaceStanding};
 use crate::vendor::Vendor;
 
@@ -30,6 +31,7 @@ macro_rules! enums {
 
 enums! {
     Vendor { Alibaba, Aws, Huawei, Azure }
+    PaymentChannel { Alipay }
     BillingRegion { Domestic, International }
     PriceZone { Cn, Intl }
     Market { China, International }

@@ -90,6 +90,8 @@ ids! {
     MeteringRecordId = "mtr_";
     /// A recharge of the cash balance.
     RechargeId = "rch_";
+    /// A payment that a payment provider announced.
+    PaymentId = "pay_";
     /// A voucher in an account's wallet.
     VoucherId = "vch_";
     /// A code that becomes a voucher once.

@@ -12,6 +12,7 @@ pub mod language;
 pub mod money;
 pub mod names;
 pub mod page;
+pub mod payment;
 pub mod quantity;
 pub mod reason;
 pub mod settlement;

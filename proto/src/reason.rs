@@ -202,6 +202,14 @@ reasons! {
     RechargeNotOpen = "RECHARGE_NOT_OPEN", FailedPrecondition, Never;
     /// This external payment reference was booked already.
     ExternalRefUsed = "EXTERNAL_REF_USED", AlreadyExists, Never;
+    /// No payment provider serves this channel here; choose another one.
+    PaymentChannelNotConfigured = "PAYMENT_CHANNEL_NOT_CONFIGURED", FailedPrecondition, Never;
+    /// The payment provider does not open such an order; the details hold its code.
+    PaymentRefused = "PAYMENT_REFUSED", FailedPrecondition, Never;
+    /// The payment provider did not answer clearly; repeat with the same request_id.
+    PaymentProviderUnavailable = "PAYMENT_PROVIDER_UNAVAILABLE", Unavailable, AfterSecs(5);
+    /// The payment does not wait for a decision.
+    PaymentNotResolvable = "PAYMENT_NOT_RESOLVABLE", FailedPrecondition, Never;
     /// The balance does not suffice; recharge the account first.
     BalanceInsufficient = "BALANCE_INSUFFICIENT", FailedPrecondition, Never;
     /// There is no voucher code like this; check it for slips.

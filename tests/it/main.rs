@@ -17,6 +17,7 @@ mod outages;
 mod packages;
 mod paging;
 mod price_lists;
+mod payments;
 mod prices;
 mod refusals;
 mod request_changes;

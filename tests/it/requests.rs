@@ -42,6 +42,7 @@ const ELSEWHERE: [&str; 11] = [
     "/tandem.console.v1.UsageService/RecordUsageStream",
     // Hands on to the vendor; the gateway keeps nothing.
     "/tandem.marketplace.v1.MarketplaceGatewayService/SubmitUsage",
+    "/tandem.marketplace.v1.PaymentGatewayService/CreatePayment",
     // Below, as part of their own flows.
     "/tandem.console.v1.WorkspaceService/UpgradeWorkspace",
     "/tandem.billing.v1.BindingService/ChangeSettlementMethod",
@@ -379,6 +380,30 @@ async fn approvals(system: &System, seen: &mut Vec<&'static str>, account: &str)
     };
     let other = other!(withdraw, |m| m.note = "sorry".to_owned());
     repeat(system, seen, "/tandem.billing.v1.ApprovalService/Withdraw", &withdraw, &other).await?;
+/// Payments that fit no recharge, and their decision.
+async fn payments(system: &System, seen: &mut Vec<&'static str>, account: &str) -> anyhow::Result<()> {
+    let record = billing::RecordPaymentRequest {
+        request_id: request_id("payment"),
+        channel: tandem_proto::common::v1::PaymentChannel::Alipay.into(),
+        payment_id: "2026030122001".to_owned(),
+        order_id: "of-somebody-else".to_owned(),
+        amount: Some(cny(100)),
+        pay_time: Some(tandem_service_kit::validate::to_message(system.now())),
+    };
+    let other = other!(record, |m| m.amount = Some(cny(200)));
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.PaymentService/RecordPayment", &record, &other).await?;
+    let payment = billing::RecordPaymentResponse::decode(answer)?.payment.context("payment")?;
+    let resolve = billing::ResolvePaymentRequest {
+        request_id: request_id("resolve"),
+        payment_id: payment.id,
+        resolution: billing::PaymentResolution::Book.into(),
+        billing_account_id: account.to_owned(),
+        note: "found its owner".to_owned(),
+    };
+    let other = other!(resolve, |m| m.note = "other".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.PaymentService/ResolvePayment", &resolve, &other).await?;
+    ensure!(system.wallet(account).await? == (5_100, 0), "a repetition books nothing");
     Ok(())
 }
 
@@ -442,6 +467,7 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     approvals(system, seen, &account.id).await?;
     ensure!(system.wallet(&account.id).await? == (5_100, 0), "a repetition credits nothing");
     crate::invoices::repeat_methods(system, seen, &account.id).await?;
+    payments(system, seen, &account.id).await?;
 
     let profile = billing::WorkspaceProfile {
         workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),

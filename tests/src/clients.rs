@@ -72,6 +72,8 @@ clients! {
     invoices: billing::invoice_service_client::InvoiceServiceClient<PeerChannel>, billing;
     /// Printable documents.
     documents: billing::document_service_client::DocumentServiceClient<PeerChannel>, billing;
+    /// Payments that providers announced.
+    payments: billing::payment_service_client::PaymentServiceClient<PeerChannel>, billing;
     /// Prices.
     prices: billing::price_service_client::PriceServiceClient<PeerChannel>, billing;
     /// The event feed.

@@ -15,6 +15,7 @@ use tandem_service_kit::identity::{Signer, SigningKey, role_name};
 use tokio::net::TcpListener;
 
 use crate::engine::Databases;
+use crate::payments;
 use crate::system::{Service, Setup};
 
 /// The product that the sandbox sells.
@@ -93,6 +94,8 @@ pub struct Keys {
     public: BTreeMap<String, String>,
     /// The secrets that the market's two sides share, by the adapter's names.
     pub market: BTreeMap<String, SecretString>,
+    /// The secrets that we share with the payment provider, by the adapter's names.
+    pub payments: BTreeMap<String, SecretString>,
 }
 
 impl Keys {
@@ -105,16 +108,12 @@ impl Keys {
             public.insert(name.clone(), key.public_key());
             signers.insert(name.clone(), Arc::new(Signer::new(name, role, key)));
         }
-        let mut market = BTreeMap::new();
-        for name in SECRETS {
-            let secret = random_token();
-            std::fs::write(folder.join(name), &secret)?;
-            market.insert(name.to_owned(), SecretString::from(secret));
-        }
+        let (market, payments) =
+            (shared_secrets(folder, &SECRETS)?, shared_secrets(folder, &payments::SECRETS)?);
         let key = SigningKey::generate()?;
         let approver_key = key.public_key();
         let approver = Arc::new(Signer::new(APPROVER, Role::Operator, key));
-        Ok(Keys { signers, approver, approver_key, public, market })
+        Ok(Keys { signers, approver, approver_key, public, market, payments })
     }
 
     /// The signer of a role: the caller is named like it.
@@ -132,6 +131,17 @@ impl Keys {
     pub fn callback_key(&self) -> anyhow::Result<&SecretString> {
         self.market.get(SECRETS[0]).ok_or_else(|| anyhow::anyhow!("there is no callback key"))
     }
+}
+
+/// Makes secrets and writes them into `folder`, each under its name.
+fn shared_secrets(folder: &Path, names: &[&str]) -> anyhow::Result<BTreeMap<String, SecretString>> {
+    let mut made = BTreeMap::new();
+    for name in names {
+        let secret = random_token();
+        std::fs::write(folder.join(name), &secret)?;
+        made.insert((*name).to_owned(), SecretString::from(secret));
+    }
+    Ok(made)
 }
 
 /// The settings of the market, the same for the adapter and for the sandbox.
@@ -209,6 +219,7 @@ pub fn write(
                     "[brand]\nname = 'Acme Observability'\nconsole_url = 'https://acme.example/'\n"
                 )?;
                 market(&mut text, folder, addresses)?;
+                payments::section(&mut text, folder, addresses)?;
             }
         }
         std::fs::write(path(folder, service), text)?;

@@ -16,6 +16,7 @@ pub mod invariants;
 pub mod mail;
 pub mod market;
 pub mod messages;
+pub mod payments;
 pub mod raw;
 pub mod rows;
 pub mod running;

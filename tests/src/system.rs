@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
+use tandem_adapters::payment::sandbox::PaymentSandbox;
 use tandem_adapters::sandbox::{Sandbox, SandboxConfig, SandboxHandle};
 use tandem_proto::common::v1::clock_service_client::ClockServiceClient;
 use tandem_proto::common::v1::{AdvanceClockRequest, Role};
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::clients::Clients;
 use crate::configs::{self, Addresses, Keys};
 use crate::engine::{Databases, Engine};
+use crate::payments;
 use crate::rows::Rows;
 use crate::running::{self, Running};
 
@@ -144,6 +146,8 @@ pub struct System {
     pub clock: Arc<TestClock>,
     /// The sandbox cloud.
     pub sandbox: SandboxHandle,
+    /// The sandbox payment provider.
+    pub provider: PaymentSandbox,
     /// Where everything listens.
     pub addresses: Addresses,
     /// Who may call.
@@ -175,12 +179,14 @@ impl System {
         };
         let clock = Arc::new(clock);
         let stop = CancellationToken::new();
-        let sandbox = sandbox(&addresses, &keys, &clock, stop.clone()).await?;
+        let provider = payments::sandbox(&addresses, &keys, &clock, CALLBACK_SPACING)?;
+        let sandbox = sandbox(&addresses, &keys, &clock, &provider, stop.clone()).await?;
         let limits_kib = Mutex::new(setup.limits_kib.clone());
         let system = System {
             engine: setup.engine,
             clock,
             sandbox,
+            provider,
             addresses,
             keys,
             setup,
@@ -390,6 +396,7 @@ async fn sandbox(
     addresses: &Addresses,
     keys: &Keys,
     clock: &Arc<TestClock>,
+    provider: &PaymentSandbox,
     stop: CancellationToken,
 ) -> anyhow::Result<SandboxHandle> {
     let settings = configs::market_settings(addresses);
@@ -397,7 +404,8 @@ async fn sandbox(
     let mut config = SandboxConfig::matching(configs::VENDOR, &settings, keys.market.clone(), url)?;
     config.callback_spacing = CALLBACK_SPACING;
     let clock = Arc::clone(clock);
-    let sandbox = Sandbox::new(config, Arc::new(move || clock.now()))?;
+    let sandbox = Sandbox::new(config, Arc::new(move || clock.now()))?.beside(provider.router());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(provider.clone().deliver()));
     let handle = sandbox.handle();
     let listener = TcpListener::bind(addresses.sandbox).await?;
     tokio::spawn(sandbox.serve(listener, stop.cancelled_owned()));

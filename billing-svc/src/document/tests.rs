@@ -76,6 +76,7 @@ fn line(item: BillingItem, n: i64, sub_key: &str) -> Line {
         amount: LineAmount::of(quantity, price.unit_size, price.unit_price).unwrap(),
         adjusted_day: (n % 5 == 0).then(|| "2026-02-27".parse().unwrap()),
         price_list_version: "2026-01".into(),
+        package: None,
     }
 }
 
@@ -101,6 +102,7 @@ fn a_bill(count: i64, name: &str) -> (Bill, Vec<Line>, Vec<Payment>) {
         amount: rounding,
         adjusted_day: None,
         price_list_version: String::new(),
+        package: None,
     });
     let account: BillingAccountId = id(1);
     let half = payable.minor / 2;
@@ -114,6 +116,7 @@ fn a_bill(count: i64, name: &str) -> (Bill, Vec<Line>, Vec<Payment>) {
         currency: Currency::Cny,
         price_zone: PriceZone::Cn,
         price_list_version: "2026-01".into(),
+        package: None,
         method: SettlementMethod::BillingCenter,
         cloud_account: None,
         subscription: None,

@@ -8,17 +8,19 @@ use tandem_proto::names;
 names! {
     /// A job. Each does a bounded piece of work at a time, and nothing when there is nothing to do; doing one twice, or
     /// on two replicas at once, changes nothing.
-    Job: "bill_run, standing, reminders, alerts, expiry, pending_purchases, reconcile or tidy";
+    Job: "bill_run, standing, reminders, alerts, expiry, recharges, pending_purchases, reconcile or tidy";
     /// Makes the bills of closed days, site by site, oldest day first.
     BillRun = "bill_run";
     /// Makes debts overdue, ends forced unlocks and locks workspaces when their 14 days are over.
     Standing = "standing";
-    /// Warns by mail of locks that are near.
+    /// Warns by mail of locks that are near, and of vouchers and cards whose last day is.
     Reminders = "reminders";
     /// Tells of workspaces that cost more than somebody wants to hear of.
     Alerts = "alerts";
     /// Takes away what vouchers and cards have left after their last day.
     Expiry = "expiry";
+    /// Asks for payments that nobody told of, and closes recharges that were never paid.
+    Recharges = "recharges";
     /// Ends purchases that no workspace was ever bound to, and drops changes whose purchase was not made.
     PendingPurchases = "pending_purchases";
     /// Compares live purchases with their vendors.

@@ -86,6 +86,17 @@ pub(super) fn new_lot_message(new: &NewLot) -> pb::Lot {
     lot_message(&listed, new.lot.opened_at)
 }
 
+/// Reads which state of recharges a list is about.
+pub(super) fn wished_recharge_state(state: i32) -> Result<Option<RechargeState>, Fault> {
+    match pb::RechargeState::try_from(state) {
+        Ok(pb::RechargeState::Unspecified) => Ok(None),
+        Ok(pb::RechargeState::Created) => Ok(Some(RechargeState::Created)),
+        Ok(pb::RechargeState::Paid) => Ok(Some(RechargeState::Paid)),
+        Ok(pb::RechargeState::Closed) => Ok(Some(RechargeState::Closed)),
+        Err(_) => Err(Fault::field("state", "must be a value of RechargeState")),
+    }
+}
+
 pub(super) fn recharge_message(r: &Recharge) -> pb::Recharge {
     pb::Recharge {
         id: r.id.as_str().to_owned(),
@@ -93,6 +104,7 @@ pub(super) fn recharge_message(r: &Recharge) -> pb::Recharge {
         amount: Some(r.amount.to_message()),
         channel: match r.channel {
             RechargeChannel::BankTransfer => pb::RechargeChannel::BankTransfer,
+            RechargeChannel::Alipay => pb::RechargeChannel::Alipay,
         }
         .into(),
         state: match r.state {
@@ -105,6 +117,9 @@ pub(super) fn recharge_message(r: &Recharge) -> pb::Recharge {
         create_time: Some(to_message(r.created_at)),
         pay_time: r.paid_at.map(to_message),
         buys_card: r.buys_card,
+        payment_url: r.payment_url.clone().unwrap_or_default(),
+        expire_time: Some(to_message(r.ends_at())),
+        close_time: r.closed_at.map(to_message),
     }
 }
 

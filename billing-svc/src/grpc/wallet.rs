@@ -16,15 +16,17 @@ use tonic::{Request, Response, Status};
 
 use super::convert_wallet::{
     amount, entry_message, last_day, lot_message, min_spend, new_lot_message, recharge_message,
+    wished_recharge_state,
 };
 use crate::context::Context;
 use crate::domain::wallet::LotKind;
+use crate::ops::create_online_recharge::{self, Wanted};
 use crate::ops::issue_voucher_codes::{self, Terms};
 use crate::ops::wallet_acts::{Act, Done};
 use crate::ops::{create_recharge, prove_ledger, wallet_lane};
 use crate::store::ledger::Range;
 use crate::store::lot::{self, Filter};
-use crate::store::recharge::RechargeChannel;
+use crate::store::recharge::{self, Recharge, RechargeChannel};
 use crate::store::{account, ledger};
 
 /// Most codes made in one call.
@@ -96,10 +98,19 @@ impl WalletService for Service {
         let amount = amount("amount", request.amount.as_ref())?;
         let channel = match pb::RechargeChannel::try_from(request.channel) {
             Ok(pb::RechargeChannel::BankTransfer) => RechargeChannel::BankTransfer,
+            Ok(pb::RechargeChannel::Alipay) => RechargeChannel::Alipay,
             Ok(pb::RechargeChannel::Unspecified) | Err(_) => {
-                return Err(Fault::field("channel", "must be RECHARGE_CHANNEL_BANK_TRANSFER").into());
+                let right = "must be RECHARGE_CHANNEL_ALIPAY or RECHARGE_CHANNEL_BANK_TRANSFER";
+                return Err(Fault::field("channel", right).into());
             }
         };
+        let answer =
+            |recharge: &Recharge| pb::CreateRechargeResponse { recharge: Some(recharge_message(recharge)) };
+        if let Some(channel) = channel.online() {
+            let wanted = Wanted { account, amount, channel, buys_card: request.buys_card };
+            let made = create_online_recharge::create_online_recharge(&self.0, key, &wanted, answer);
+            return Ok(Response::new(made.await?));
+        }
         let now = self.0.clock.now();
         let pending = match request_log::open(&self.0.db, key).await? {
             Open::Answered(answer) => return Ok(Response::new(answer)),
@@ -108,8 +119,21 @@ impl WalletService for Service {
         let recharge =
             create_recharge::create_recharge(&pending.tx, &account, amount, channel, request.buys_card, now)
                 .await?;
-        let response = pb::CreateRechargeResponse { recharge: Some(recharge_message(&recharge)) };
-        Ok(Response::new(pending.finish(response, now).await?))
+        Ok(Response::new(pending.finish(answer(&recharge), now).await?))
+    }
+
+    async fn list_recharges(
+        &self,
+        request: Request<pb::ListRechargesRequest>,
+    ) -> Result<Response<pb::ListRechargesResponse>, Status> {
+        let request = request.into_inner();
+        let account = validate::parse("billing_account_id", &request.billing_account_id)?;
+        let state = wished_recharge_state(request.state)?;
+        let page = super::page(request.page_size, &request.page_token, 1)?;
+        let rows = recharge::list(&self.0.db.read, &account, state, &page.after, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |r| vec![r.id.as_str().to_owned()]);
+        let recharges = rows.iter().map(recharge_message).collect();
+        Ok(Response::new(pb::ListRechargesResponse { recharges, next_page_token }))
     }
 
     async fn confirm_recharge(

@@ -15,6 +15,7 @@ use tandem_service_kit::mail::{self, Mail};
 use tandem_service_kit::outbox::Outgoing;
 
 use crate::domain::contact::ContactKind;
+use crate::domain::wallet::LotKind;
 
 /// Most entries of a list in one mail: as many as somebody reads.
 const LISTED_MAX: usize = 100;
@@ -94,6 +95,19 @@ pub enum CashChange {
     },
 }
 
+/// A voucher or card, as a mail tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiringCredit {
+    /// What it is.
+    pub kind: LotKind,
+    /// Its number.
+    pub id: String,
+    /// What is left.
+    pub left: String,
+    /// The last usage day whose bill it pays.
+    pub last_day: String,
+}
+
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Letter {
@@ -126,6 +140,11 @@ pub enum Letter {
         lock_day: String,
         /// The address of an unlock link; may be empty.
         link: String,
+    },
+    /// Vouchers and cards are about to expire.
+    CreditExpiring {
+        /// Which.
+        credits: Vec<ExpiringCredit>,
     },
     /// A countdown is near its end.
     WorkspaceLockSoon {

@@ -2,8 +2,11 @@
 
 use tandem_proto::language::Language;
 
-use super::{CashChange, IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title};
+use super::{
+    CashChange, ExpiringCredit, IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title,
+};
 use crate::domain::contact::ContactKind;
+use crate::domain::wallet::LotKind;
 
 /// Longest value that goes into a mail; far above every name that is accepted.
 const VALUE_CHARS_MAX: usize = 512;
@@ -62,6 +65,10 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
                 ("lock_day", line(lock_day)),
                 ("link", link_lines(link, language)),
             ],
+        ),
+        Letter::CreditExpiring { credits } => (
+            template!("credit_expiring", language),
+            vec![("credits", list(credits.iter().map(|c| credit_line(c, language)).collect(), language))],
         ),
         Letter::WorkspaceLockSoon { workspaces, days, deadline, link } => (
             template!("workspace_lock_soon", language),
@@ -308,6 +315,24 @@ fn package_line(package: &PackageFacts, language: Language) -> String {
     match language {
         Language::Zh => format!("{offer} × {multiple}：{first_day} 至 {last_day}，{price}"),
         Language::En => format!("{offer} × {multiple}: {first_day} to {last_day}, {price}"),
+    }
+}
+
+fn credit_line(credit: &ExpiringCredit, language: Language) -> String {
+    let kind = match (credit.kind, language) {
+        (LotKind::PrepaidCard, Language::Zh) => "储值卡",
+        (LotKind::PrepaidCard, Language::En) => "prepaid card",
+        (LotKind::DiscountVoucher, Language::Zh) => "抵扣券",
+        (LotKind::DiscountVoucher, Language::En) => "discount voucher",
+        (LotKind::GeneralVoucher, Language::Zh) => "代金券",
+        (LotKind::GeneralVoucher, Language::En) => "voucher",
+        (LotKind::Cash, Language::Zh) => "现金",
+        (LotKind::Cash, Language::En) => "cash",
+    };
+    let [id, left, last_day] = [&credit.id, &credit.left, &credit.last_day].map(|value| line(value));
+    match language {
+        Language::Zh => format!("{kind} {id}：剩余 {left}，最后有效日 {last_day}"),
+        Language::En => format!("{kind} {id}: {left} left, last day {last_day}"),
     }
 }
 

@@ -28,6 +28,14 @@ fn letters() -> Vec<Letter> {
             }],
         },
         Letter::ArrearsStarted { amount: text("10.00 CNY"), lock_day: text("2026-03-15"), link: text(LINK) },
+        Letter::CreditExpiring {
+            credits: vec![ExpiringCredit {
+                kind: LotKind::PrepaidCard,
+                id: text("crd_1"),
+                left: text("12.50 CNY"),
+                last_day: text("2026-03-31"),
+            }],
+        },
         Letter::WorkspaceLockSoon {
             workspaces: names(),
             days: 3,
@@ -146,6 +154,7 @@ fn every_value_is_read_in_every_language() {
             vec!["li", "Kunde AG"],
             vec!["2026-03-01", "shop", "13.40 CNY", "3.40 CNY", "10.00 CNY"],
             vec!["10.00 CNY", "2026-03-15", LINK],
+            vec!["crd_1", "12.50 CNY", "2026-03-31"],
             vec!["shop", "3", "2026-03-15", LINK],
             vec!["shop"],
             vec!["shop"],

@@ -5,6 +5,7 @@
 //! BIGINT, quantities are hundredths in BIGINT. No sequences, no foreign keys across customers.
 
 mod m0001_initial;
+mod m0002_payment;
 mod m0003_prices;
 mod m0005_approvals;
 mod m0006_packages;
@@ -19,6 +20,7 @@ use sea_orm_migration::MigrationTrait;
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![
         Box::new(m0001_initial::Migration),
+        Box::new(m0002_payment::Migration),
         Box::new(m0003_prices::Migration),
         Box::new(m0005_approvals::Migration),
         Box::new(m0006_packages::Migration),

@@ -9,6 +9,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh;
 
 use crate::domain::card;
+use crate::domain::recharge::expires_at;
 use crate::store::account;
 use crate::store::recharge::{self, Recharge, RechargeChannel, RechargeState};
 
@@ -45,6 +46,9 @@ pub async fn create_recharge(
         external_ref: None,
         created_at: now,
         paid_at: None,
+        payment_url: None,
+        expires_at: Some(expires_at(channel.online().is_some(), now)),
+        closed_at: None,
     };
     recharge::insert(tx, &recharge).await?;
     Ok(recharge)

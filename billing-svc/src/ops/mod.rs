@@ -2,16 +2,19 @@
 
 pub(crate) mod alarm;
 pub mod apply_event;
+pub mod ask_provider;
 pub mod attach_purchase;
 pub mod bind_workspace;
 pub mod cancel_change;
 pub mod change_contact;
 pub mod change_password;
 pub mod change_settlement;
+pub mod check_recharges;
 pub mod close_day;
 pub mod complete_change;
 pub mod cover_usage;
 pub mod create_account;
+pub mod create_online_recharge;
 pub mod create_recharge;
 pub mod decide_approval;
 pub mod decide_verification;
@@ -44,12 +47,14 @@ pub mod publish_price_list;
 pub mod quote_price;
 pub mod reconcile;
 pub mod record_events;
+pub mod record_payment;
 pub mod repay;
 pub mod replay_event;
 pub mod request_approval;
 pub mod request_change;
 pub mod request_invoice;
 pub mod resolve_metering;
+pub mod resolve_payment;
 pub mod run_billing;
 pub mod send_alerts;
 pub mod send_code;
@@ -71,6 +76,7 @@ pub mod verify_purchase;
 pub mod view_debt;
 pub mod wallet_acts;
 pub mod wallet_lane;
+pub mod warn_expiring;
 pub mod warn_packages;
 
 #[cfg(test)]
@@ -87,6 +93,8 @@ mod invoice_tests;
 mod market_tests;
 #[cfg(test)]
 mod package_tests;
+#[cfg(test)]
+mod payment_tests;
 #[cfg(test)]
 mod price_tests;
 #[cfg(test)]

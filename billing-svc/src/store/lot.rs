@@ -238,7 +238,7 @@ pub async fn find(
     read::one(db, text, [account.as_str().into(), id.into()]).await?.as_ref().map(listed).transpose()
 }
 
-fn listed(row: &QueryResult) -> Result<ListedLot, StoreError> {
+pub(super) fn listed(row: &QueryResult) -> Result<ListedLot, StoreError> {
     let columns = Row(row, TABLE);
     let currency: Currency = columns.parse("currency")?;
     Ok(ListedLot {

@@ -137,8 +137,10 @@ pub enum Command {
     Ledger(commands::ledger::Args),
     /// An account's balances, vouchers and cards
     Wallet(commands::wallet::Args),
-    /// Book money that a customer has paid
+    /// Book money that a customer has paid, announce an online payment, list recharges
     Recharge(commands::recharge::Args),
+    /// Payments that payment providers announced: list, decide
+    Payment(commands::payment::Args),
     /// Vouchers: give one, make codes, activate a code
     Voucher(commands::voucher::Args),
     /// Buy a prepaid card from an account's cash

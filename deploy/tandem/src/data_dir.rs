@@ -4,6 +4,7 @@
 //! data/console.db, billing.db     the databases
 //! data/mail/*.eml                 mail
 //! data/sandbox.json               what the sandbox cloud remembers
+//! data/payments.json              what the sandbox payment provider remembers
 //! data/keys/                      secrets, each in a file that only its owner can read
 //! data/endpoints.json             where the running `tandem up` listens
 //! ```

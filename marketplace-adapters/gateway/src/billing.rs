@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tandem_adapters::event::Landing;
+use tandem_adapters::payment::Payment;
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceClient;
 use tandem_proto::billing::v1::standing_service_client::StandingServiceClient;
+use tandem_proto::billing::v1::payment_service_client::PaymentServiceClient;
+use tandem_proto::payment::PaymentChannel;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::peer::{Peer, PeerChannel, call_with_retry};
 use tonic::{Request, Status};
@@ -94,6 +97,23 @@ impl Billing {
             async move { client.open_unlock_link(request).await }
         }))
         .await
+    }
+
+    /// Has a payment recorded; answers once it is durable. The same announcement is the same request.
+    ///
+    /// Fails when Billing refuses it or does not answer in time; then it is not known whether it was recorded.
+    pub(crate) async fn record_payment(
+        &self,
+        channel: PaymentChannel,
+        payment: &Payment,
+    ) -> Result<pb::OnlinePayment, Status> {
+        let message = convert::payment_to_message(channel, payment);
+        let answer = within_budget(call_with_retry(TRIES, || {
+            let mut client = PaymentServiceClient::new(self.peer.channel());
+            let request = limited(message.clone());
+            async move { client.record_payment(request).await }
+        }));
+        answer.await?.payment.ok_or_else(|| Status::internal("Billing answered without the payment."))
     }
 
     fn client(&self) -> MarketplaceServiceClient<PeerChannel> {

@@ -89,7 +89,7 @@ async fn enter(
 }
 
 /// Reads a request within its limits.
-async fn read(request: Request<Body>) -> Result<Delivery, StatusCode> {
+pub(crate) async fn read(request: Request<Body>) -> Result<Delivery, StatusCode> {
     let (parts, body) = request.into_parts();
     if !matches!(parts.method, Method::GET | Method::POST) {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
@@ -116,7 +116,7 @@ async fn read_body(body: Body, time_max: Duration) -> Result<Bytes, StatusCode> 
     }
 }
 
-fn limit_name(status: StatusCode) -> &'static str {
+pub(crate) fn limit_name(status: StatusCode) -> &'static str {
     match status {
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
         StatusCode::URI_TOO_LONG => "query_too_long",
@@ -256,7 +256,7 @@ impl Visit<'_> {
     }
 }
 
-fn into_response(reply: Reply) -> Response {
+pub(crate) fn into_response(reply: Reply) -> Response {
     let mut response = (reply.status, reply.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use tandem_adapters::payment::{self, PaymentConnection};
 use tandem_adapters::{Connection, Surroundings};
+use tandem_proto::names::UnknownName;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::config::{
     ConfigError, IdentitySection, SecretRef, ServerSection, TelemetrySection, load,
@@ -34,6 +36,9 @@ pub struct Config {
     /// The clouds by name. One that is not here is not served.
     #[serde(default)]
     pub vendors: BTreeMap<String, VendorSection>,
+    /// The payment providers by the channel they serve. A channel that is not here cannot be paid through.
+    #[serde(default)]
+    pub payments: BTreeMap<String, VendorSection>,
 }
 
 /// Where the clouds and the buyers arrive. TLS ends at the proxy in front.
@@ -62,7 +67,7 @@ pub struct BrandSection {
     pub console_url: String,
 }
 
-/// One cloud: the adapter's own settings, and where its secrets are kept.
+/// One cloud or payment provider: the adapter's own settings, and where its secrets are kept.
 #[derive(Debug, Clone, Deserialize)]
 pub struct VendorSection {
     /// Its secrets, by the names the adapter gives them.
@@ -91,14 +96,33 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Opens every configured payment provider with its secrets. Speaks to nobody.
+    ///
+    /// Fails with the section that is wrong.
+    pub fn open_payments(&self, surroundings: &Surroundings) -> Result<Vec<PaymentConnection>, ConfigError> {
+        let open = |(name, section): (&String, &VendorSection)| {
+            let origin = format!("payments.{name}");
+            let channel = name.parse().map_err(|error: UnknownName| wrong(&origin, &error))?;
+            let (settings, secrets) =
+                (serde_json::Value::Object(section.settings.clone()), section.secrets()?);
+            payment::open(channel, settings, secrets, surroundings.clone())
+                .map_err(|error| wrong(&origin, &error))
+        };
+        self.payments.iter().map(open).collect()
+    }
+}
+
 impl VendorSection {
+    fn secrets(&self) -> Result<BTreeMap<String, SecretString>, ConfigError> {
+        let resolve = |(name, place): (&String, &SecretRef)| Ok((name.clone(), place.resolve()?));
+        self.secrets.iter().map(resolve).collect()
+    }
+
     fn open(&self, name: &str, surroundings: Surroundings) -> Result<Connection, ConfigError> {
         let section = format!("vendors.{name}");
         let vendor: Vendor = name.parse().map_err(|error| wrong(&section, &error))?;
-        let mut secrets: BTreeMap<String, SecretString> = BTreeMap::new();
-        for (name, place) in &self.secrets {
-            secrets.insert(name.clone(), place.resolve()?);
-        }
+        let secrets = self.secrets()?;
         let settings = serde_json::Value::Object(self.settings.clone());
         tandem_adapters::open(vendor, settings, secrets, surroundings)
             .map_err(|error| wrong(&section, &error))
@@ -141,6 +165,19 @@ mod tests {
             (config.identity.name.as_str(), config.identity.audience.as_str()),
             ("gateway", "gateway")
         );
+    }
+
+    #[test]
+    fn a_payment_provider_that_cannot_be_opened_stops_the_start() {
+        let surroundings = Surroundings {
+            now: std::sync::Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
+            fresh: std::sync::Arc::new(tandem_service_kit::fresh::fresh_uuid),
+        };
+        for (section, named) in [("barter", "payments.barter"), ("alipay", "payments.alipay")] {
+            let config = read(&format!("[payments.{section}]\nadapter = 'hosted_page'\n")).unwrap();
+            let error = config.open_payments(&surroundings).err().unwrap().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tandem_adapters::delivery::Outcome;
 use tandem_adapters::event::{EventKind, KeyScope, Landing, Market, MarketplaceEvent};
+use tandem_adapters::payment::Payment;
 use tandem_adapters::usage::{
     Purchase, PurchaseState, RecordedUsage, SubmitOutcome, SubmittedRecord, UsageRecord,
 };
@@ -13,6 +14,7 @@ use tandem_proto::billing::v1 as billing;
 use tandem_proto::common::v1 as common;
 use tandem_proto::ids::MeteringRecordId;
 use tandem_proto::marketplace::v1 as marketplace;
+use tandem_proto::payment::PaymentChannel;
 use tandem_proto::settlement;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::fault::Fault;
@@ -84,6 +86,23 @@ pub(crate) fn content_id(events: &[billing::AnnouncedEvent]) -> String {
         digest.update(event.encode_length_delimited_to_vec());
     }
     format!("mkt_{}", hex::encode(digest.finalize()))
+}
+
+/// Has Billing record a payment. Its content names the request, so that the same announcement is the same request.
+pub(crate) fn payment_to_message(
+    channel: PaymentChannel,
+    payment: &Payment,
+) -> billing::RecordPaymentRequest {
+    let mut message = billing::RecordPaymentRequest {
+        request_id: String::new(),
+        channel: channel.to_message().into(),
+        payment_id: payment.payment_id.clone(),
+        order_id: payment.order_id.clone(),
+        amount: Some(common::Money { currency_code: payment.currency.clone(), minor_units: payment.minor }),
+        pay_time: Some(validate::to_message(payment.paid_at)),
+    };
+    message.request_id = format!("pay_{}", hex::encode(Sha256::digest(message.encode_to_vec())));
+    message
 }
 
 /// What became of an event, for the vendor's answer.

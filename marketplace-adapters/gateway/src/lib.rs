@@ -27,6 +27,8 @@ mod markets;
 mod metrics;
 mod outbound;
 mod pages;
+mod payment_outbound;
+mod payments;
 mod status;
 mod unlock;
 
@@ -36,6 +38,7 @@ use http_server::Limits;
 use markets::Markets;
 use metrics::Meters;
 use pages::Pages;
+use payments::Payments;
 
 /// The process's name in logs and traces.
 const NAME: &str = "marketplace-gateway";
@@ -106,6 +109,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 /// What every delivery and call needs.
 pub(crate) struct Gateway {
     markets: Markets,
+    payments: Payments,
     billing: Billing,
     pages: Pages,
     /// Places of those who open unlock links.
@@ -158,6 +162,7 @@ impl App {
         };
         let gateway = Gateway {
             markets: Markets::new(connections),
+            payments: Payments::new(config.open_payments(&surroundings)?),
             billing: Billing::new(peer),
             pages: Pages::new(config.brand),
             unlocks: Semaphore::new(unlock::PLACES),
@@ -192,10 +197,13 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let limits = Limits::new(self.server.drain);
         let meters = self.gateway.meters.clone();
-        let routes = callback::routes(Arc::clone(&self.gateway));
+        let routes =
+            callback::routes(Arc::clone(&self.gateway)).merge(payments::routes(Arc::clone(&self.gateway)));
         let http = http_server::serve(self.http, routes, limits, meters, shutdown.clone());
-        let grpc =
-            Server::new(self.server).add(outbound::Outbound::server(self.gateway)).serve(shutdown.clone());
+        let grpc = Server::new(self.server)
+            .add(outbound::Outbound::server(Arc::clone(&self.gateway)))
+            .add(payment_outbound::PaymentOutbound::server(self.gateway))
+            .serve(shutdown.clone());
         let metrics = async {
             let Some(listener) = self.metrics else { return Ok(()) };
             metrics_http::serve(listener, self.telemetry, self.health, shutdown.clone()).await

@@ -19,6 +19,9 @@ pub(crate) struct Meters {
     alarms: Counter<u64>,
     shed: Counter<u64>,
     vendor_calls: Counter<u64>,
+    payment_notices: Counter<u64>,
+    payment_refused: Counter<u64>,
+    payment_calls: Counter<u64>,
 }
 
 impl Meters {
@@ -36,6 +39,18 @@ impl Meters {
             alarms: counter("tandem_gateway_alarms", "What somebody should look at, by kind"),
             shed: counter("tandem_gateway_shed", "Work turned away at a limit, by limit"),
             vendor_calls: counter("tandem_gateway_vendor_calls", "Calls to clouds, by call and outcome"),
+            payment_notices: counter(
+                "tandem_gateway_payment_notices",
+                "Payment notices of proved origin, by outcome",
+            ),
+            payment_refused: counter(
+                "tandem_gateway_payment_refused",
+                "Payment notices whose sender was not proved, by reason",
+            ),
+            payment_calls: counter(
+                "tandem_gateway_payment_calls",
+                "Calls to payment providers, by call and outcome",
+            ),
         }
     }
 
@@ -70,6 +85,27 @@ impl Meters {
     pub(crate) fn vendor_call(&self, served: &Served, call: &'static str, outcome: &'static str) {
         let [vendor, market, outcome] = labels(served, "outcome", outcome);
         self.vendor_calls.add(1, &[vendor, market, KeyValue::new("call", call), outcome]);
+    }
+
+    /// A payment notice was answered.
+    pub(crate) fn payment_notice(&self, channel: &'static str, outcome: &'static str) {
+        self.payment_notices.add(1, &[KeyValue::new("channel", channel), KeyValue::new("outcome", outcome)]);
+    }
+
+    /// A payment notice's sender was not proved.
+    pub(crate) fn payment_refused(&self, channel: &'static str, reason: &'static str) {
+        self.payment_refused.add(1, &[KeyValue::new("channel", channel), KeyValue::new("reason", reason)]);
+    }
+
+    /// Somebody should look at a payment provider; the caller writes the log line.
+    pub(crate) fn payment_alarm(&self, channel: &'static str, kind: &'static str) {
+        self.alarms.add(1, &[KeyValue::new("channel", channel), KeyValue::new("kind", kind)]);
+    }
+
+    /// A payment provider was called.
+    pub(crate) fn payment_call(&self, channel: &'static str, call: &'static str, outcome: &'static str) {
+        let [channel, call] = [KeyValue::new("channel", channel), KeyValue::new("call", call)];
+        self.payment_calls.add(1, &[channel, call, KeyValue::new("outcome", outcome)]);
     }
 }
 

@@ -120,6 +120,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// A sandbox, ready to serve.
 pub struct Sandbox {
     handle: SandboxHandle,
+    beside: axum::Router,
 }
 
 impl Sandbox {
@@ -129,7 +130,14 @@ impl Sandbox {
     /// cannot be read.
     pub fn new(config: SandboxConfig, now: Clock) -> Result<Self, SandboxError> {
         let dialect = crate::sandbox_dialect(&config)?;
-        Ok(Self { handle: SandboxHandle::new(config, dialect, now)? })
+        Ok(Self { handle: SandboxHandle::new(config, dialect, now)?, beside: axum::Router::new() })
+    }
+
+    /// Serves further addresses beside its own, such as a payment sandbox's.
+    #[must_use]
+    pub fn beside(mut self, router: axum::Router) -> Self {
+        self.beside = self.beside.merge(router);
+        self
     }
 
     /// The direct way to what the control addresses offer.
@@ -147,7 +155,8 @@ impl Sandbox {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let courier = tokio::spawn(courier::run(self.handle.clone()));
-        let router = control::routes().merge(api::routes()).with_state(self.handle.clone());
+        let router =
+            control::routes().merge(api::routes()).with_state(self.handle.clone()).merge(self.beside);
         let handle = self.handle.clone();
         let stop = async move {
             shutdown.await;

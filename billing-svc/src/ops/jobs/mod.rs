@@ -17,7 +17,7 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{end_grace, expire_changes, expire_lots, expire_pending, send_alerts, stand, warn_packages};
+use super::{check_recharges, end_grace, expire_changes, expire_lots, expire_pending, send_alerts, stand, warn_expiring, warn_packages};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -116,9 +116,14 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
             }
             Ok(overdue + graces + locked)
         }
-        Job::Reminders => Ok(stand::warn_soon(ctx).await? + warn_packages::run(ctx, ctx.clock.now()).await?),
+        // Nobody is warned of what is over, so these look at now.
+        Job::Reminders => {
+            let warned = stand::warn_soon(ctx).await? + warn_packages::run(ctx, ctx.clock.now()).await?;
+            Ok(warned + warn_expiring::run(ctx, ctx.clock.now()).await?)
+        }
         Job::Alerts => send_alerts::run(ctx, due).await,
         Job::Expiry => expire_lots::run(ctx, due).await,
+        Job::Recharges => check_recharges::run(ctx, due).await,
         Job::PendingPurchases => {
             Ok(expire_pending::run(ctx, due).await? + expire_changes::run(ctx, due).await?)
         }

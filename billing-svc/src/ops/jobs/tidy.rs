@@ -6,7 +6,7 @@ use tandem_service_kit::{outbox, request_log, verification};
 use crate::context::Context;
 
 /// Answers that are never deleted: they moved money or made somebody pay (`reliability.md` section 2).
-const KEPT: [&str; 21] = [
+const KEPT: [&str; 23] = [
     "/tandem.billing.v1.AccountService/SetCurrency",
     "/tandem.billing.v1.ApprovalService/Approve",
     "/tandem.billing.v1.ApprovalService/RequestApproval",
@@ -20,6 +20,8 @@ const KEPT: [&str; 21] = [
     "/tandem.billing.v1.InvoiceService/SendInvoice",
     "/tandem.billing.v1.PackageService/OrderPackage",
     "/tandem.billing.v1.PackageService/UpgradePackage",
+    "/tandem.billing.v1.PaymentService/RecordPayment",
+    "/tandem.billing.v1.PaymentService/ResolvePayment",
     "/tandem.billing.v1.PriceService/PublishPriceList",
     "/tandem.billing.v1.PriceService/SetLogMode",
     "/tandem.billing.v1.StandingService/DissolveWorkspace",

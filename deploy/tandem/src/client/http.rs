@@ -100,7 +100,12 @@ impl SandboxClient {
         Ok(())
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Value>) -> Result<T> {
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<T> {
         let url = format!("{}/sandbox/{path}", self.base.trim_end_matches('/'));
         let headers = vec![("content-type", "application/json".to_owned())];
         let body = body.map(|body| body.to_string()).unwrap_or_default();

@@ -3,6 +3,7 @@
 mod bearer;
 pub mod http;
 mod pages;
+mod payments;
 
 pub use bearer::{AUDIENCES, Bearer};
 pub use pages::{Listed, PAGE_SIZE, all_pages};
@@ -22,6 +23,7 @@ use tandem_proto::billing::v1::marketplace_service_client::MarketplaceServiceCli
 use tandem_proto::billing::v1::price_service_client::PriceServiceClient;
 use tandem_proto::billing::v1::package_service_client::PackageServiceClient;
 use tandem_proto::billing::v1::standing_service_client::StandingServiceClient;
+use tandem_proto::billing::v1::payment_service_client::PaymentServiceClient;
 use tandem_proto::billing::v1::usage_service_client::UsageServiceClient as BillingUsage;
 use tandem_proto::billing::v1::wallet_service_client::WalletServiceClient;
 use tandem_proto::common::v1 as common;
@@ -106,6 +108,8 @@ clients! {
     invoices: billing => InvoiceServiceClient;
     /// Printable documents.
     documents: billing => DocumentServiceClient;
+    /// Payments that providers announced.
+    payments: billing => PaymentServiceClient;
     /// Usage in Billing.
     billing_usage: billing => BillingUsage;
     /// The marketplace side of Billing.

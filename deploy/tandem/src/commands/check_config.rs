@@ -58,8 +58,8 @@ pub fn run(global: &Global, args: Args) -> Result<()> {
         }
         Service::Gateway => {
             let config = GatewayConfig::load(file)?;
-            let secrets =
-                config.vendors.values().flat_map(|vendor| vendor.secrets.values().cloned()).collect();
+            let sections = config.vendors.values().chain(config.payments.values());
+            let secrets = sections.flat_map(|section| section.secrets.values().cloned()).collect();
             (format!("{config:#?}"), config.identity, secrets)
         }
     };
@@ -120,11 +120,17 @@ mod tests {
         for vendor in gateway.vendors.values_mut() {
             vendor.secrets.values_mut().for_each(|place| *place = SecretRef::File(secret.clone()));
         }
+        for (name, place) in gateway.payments.values_mut().flat_map(|section| &mut section.secrets) {
+            let own = folder.path().join(name);
+            std::fs::write(&own, format!("c2VjcmV0LWZvci10aGlzLXRlc3Qtb25seQ-{name}")).unwrap();
+            *place = SecretRef::File(own);
+        }
         let clock = SystemClock::new();
         let surroundings = tandem_adapters::Surroundings {
             now: std::sync::Arc::new(move || clock.now()),
             fresh: std::sync::Arc::new(tandem_service_kit::fresh::fresh_uuid),
         };
         assert_eq!(gateway.open_vendors(&surroundings).unwrap().len(), 1);
+        assert_eq!(gateway.open_payments(&surroundings).unwrap().len(), 1);
     }
 }

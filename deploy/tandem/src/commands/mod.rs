@@ -23,9 +23,12 @@ pub mod outbox;
 pub mod price;
 pub mod package;
 pub mod pdf;
+pub mod payment;
 pub mod recharge;
+mod recharge_list;
 pub mod reconcile;
 pub mod sandbox;
+mod sandbox_pay;
 pub mod token;
 pub mod up;
 pub mod usage;
@@ -74,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
         Command::Recharge(args) => recharge::run(global, args).await,
+        Command::Payment(args) => payment::run(global, args).await,
         Command::Voucher(args) => voucher::run(global, args).await,
         Command::Card(args) => voucher::run_card(global, args).await,
         Command::Price(args) => price::run(global, args).await,

@@ -3,12 +3,13 @@
 use tandem_proto::billing::v1::{ConfirmRechargeRequest, CreateRechargeRequest, RechargeChannel};
 use tandem_proto::money::{Currency, MICROS_PER_MINOR, Money, parse_micros};
 
+use super::recharge_list;
 use crate::cli::{Global, Once};
 use crate::client::present;
 use crate::failure::{Attempt as _, Failure, Result};
 use crate::output::{Cell, Table};
 
-/// Book money that a customer has paid by bank transfer.
+/// Book money that a customer has paid by bank transfer, or have it paid online.
 ///
 /// It repays what the account owes, oldest first; the rest becomes cash, or a prepaid card. A reference is booked once: repeating the
 /// command with the same reference is refused, with the same --request-id it answers as before.
@@ -16,8 +17,27 @@ use crate::output::{Cell, Table};
 #[command(after_help = "\
 Examples:
   tandem recharge --account lin_teahouse --amount 100.00 --reference BANK-20260301-0007
-  tandem recharge --account lin_teahouse --amount 10000.00 --card --reference BANK-20260301-0008")]
+  tandem recharge --account lin_teahouse --amount 10000.00 --card --reference BANK-20260301-0008
+  tandem recharge online --account lin_teahouse --amount 100.00      prints the page to pay on
+  tandem recharge list --account lin_teahouse")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    act: Option<Act>,
+    #[command(flatten)]
+    book: Option<Book>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Act {
+    /// List an account's recharges, oldest first
+    List(recharge_list::List),
+    /// Announce a recharge that the customer pays online, and print the page to pay on
+    Online(recharge_list::Online),
+}
+
+#[derive(Debug, clap::Args)]
+struct Book {
     /// The billing account: its id, bac_…, or its username
     #[arg(long)]
     account: String,
@@ -44,8 +64,21 @@ pub(super) fn amount(text: &str) -> Result<i64, String> {
     Ok(micros / MICROS_PER_MINOR)
 }
 
-/// Announces the recharge and books it.
+/// Books money, or runs the act.
 pub async fn run(global: &Global, args: Args) -> Result<()> {
+    match (args.act, args.book) {
+        (Some(Act::List(list)), _) => recharge_list::list(global, list).await,
+        (Some(Act::Online(online)), _) => recharge_list::online(global, online).await,
+        (None, Some(transfer)) => book(global, transfer).await,
+        (None, None) => {
+            let right = "write --account, --amount and --reference, or `online` or `list`";
+            Err(Failure::Usage(right.to_owned()))
+        }
+    }
+}
+
+/// Announces the recharge and books it.
+async fn book(global: &Global, args: Book) -> Result<()> {
     let clients = global.clients()?;
     let account = clients.billing_account(&args.account).await?;
     let currency: Currency =

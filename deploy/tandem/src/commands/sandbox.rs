@@ -8,6 +8,7 @@ use tandem_adapters::sandbox::Buy;
 use tandem_adapters::sandbox::faults::{DeliverySettings, Fault, FaultKind};
 use tandem_adapters::sandbox::state::{Notice, RememberedUsage, SandboxPurchase};
 
+use super::sandbox_pay;
 use crate::cli::Global;
 use crate::client::http::SandboxClient;
 use crate::failure::Result;
@@ -84,6 +85,10 @@ enum Act {
         /// The purchase's number
         instance: String,
     },
+    /// Pay a recharge at the payment provider, or forge that it was paid
+    Pay(sandbox_pay::Args),
+    /// List the payment provider's orders
+    Payments(sandbox_pay::ListArgs),
     /// List the usage it remembers
     Metering,
     /// List the callbacks it has sent or owes
@@ -162,6 +167,8 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             sandbox.act(&instance, "renew", json!({ "expires_at": expires_at })).await?
         }
         Act::Expire { instance } => sandbox.act(&instance, "expire", json!({})).await?,
+        Act::Pay(args) => return sandbox_pay::run(&sandbox, output, args).await,
+        Act::Payments(args) => return sandbox_pay::list(&sandbox, output, args).await,
         Act::List => return output.table(&purchases_table(&sandbox.purchases().await?)),
         Act::Metering => return output.table(&usage_table(&sandbox.usage().await?)),
         Act::Callbacks => return output.table(&callbacks_table(&sandbox.callbacks().await?)),

@@ -9,9 +9,9 @@ use tandem_service_kit::config::{
 };
 use tandem_service_kit::identity::{SigningKey, role_name};
 
-use super::Options;
 use super::market::Market;
 use crate::data_dir::{APPROVER, APPROVER_KEY, Endpoints, IDENTITY_KEY, ROLES};
+use super::{Options, payments};
 use crate::failure::Result;
 
 /// Connections to PostgreSQL for each service: one process has two, and a small machine's server takes a hundred.
@@ -70,6 +70,8 @@ impl Configs {
         gateway.billing.uri.clone_from(&endpoints.billing);
         let section = market.section(&options.data)?;
         gateway.vendors.entry(market.vendor()?.name().to_owned()).or_insert(section);
+        let section = payments::section(&options.data, endpoints);
+        gateway.payments.entry(payments::CHANNEL.name().to_owned()).or_insert(section);
         Ok(Configs { console, billing, gateway })
     }
 }

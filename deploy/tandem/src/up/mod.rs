@@ -2,6 +2,7 @@
 
 mod configs;
 pub mod market;
+mod payments;
 mod summary;
 mod system;
 

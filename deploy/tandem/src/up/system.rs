@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::market::Market;
-use super::{Configs, Options};
+use super::{Configs, Options, payments};
 use crate::data_dir::Endpoints;
 use crate::failure::{Attempt as _, Failure, Result};
 
@@ -77,7 +77,8 @@ impl System {
     /// Fails when the folder is in use, a port is taken, or a configuration or database cannot be used.
     pub async fn start(options: Options) -> Result<System> {
         let shipped = Market::shipped()?;
-        options.data.prepare(&shipped.secret_names()?)?;
+        let secrets = [shipped.secret_names()?, payments::secret_names().to_vec()].concat();
+        options.data.prepare(&secrets)?;
         let lock = options.data.lock()?;
         let bound = Bound::new(options.ports).await?;
         let endpoints = bound.endpoints()?;
@@ -88,7 +89,9 @@ impl System {
         }
         let telemetry =
             Telemetry::start(&configs.console.telemetry, NAME).attempt(|| "starting telemetry".to_owned())?;
+        let provider = payments::sandbox(&options.data, &endpoints, &options.clock)?;
         let sandbox = market.sandbox(&options.data, &endpoints.callbacks, &options.clock)?;
+        let sandbox = sandbox.beside(provider.router());
         let (console, billing, gateway, sandbox_listener) =
             build(configs, bound, &options, &telemetry).await?;
 
@@ -98,6 +101,11 @@ impl System {
         let (a, b, c, d) = (stop(), stop(), stop(), stop());
         tasks.spawn(async move {
             ended("the sandbox cloud", sandbox.serve(sandbox_listener, d.cancelled_owned()).await)
+        });
+        let e = stop();
+        tasks.spawn(async move {
+            e.run_until_cancelled(provider.deliver()).await;
+            Ok("the payment sandbox")
         });
         tasks.spawn(async move { ended("the gateway", gateway.run(c).await) });
         tasks.spawn(async move { billing.run(b).await.map(|()| "Billing").map_err(Failure::from) });

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tandem_proto::billing::v1 as pb;
 use tandem_proto::billing::v1::marketplace_service_server::{MarketplaceService, MarketplaceServiceServer};
+use tandem_proto::billing::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::validate;
@@ -43,6 +44,9 @@ struct State {
     proofs: HashSet<String>,
     announced: HashSet<String>,
     arrivals: watch::Sender<usize>,
+    payments: Vec<pb::RecordPaymentRequest>,
+    /// What is said of the next payments; `None` is that one is booked.
+    payment_answer: Option<Result<pb::PaymentState, Status>>,
 }
 
 /// The handle that tests hold.
@@ -54,15 +58,14 @@ pub(crate) struct FakeBilling {
 impl FakeBilling {
     /// Serves on a listener until the task is aborted.
     pub(crate) fn serve(&self, listener: TcpListener) -> JoinHandle<()> {
-        let service = MarketplaceServiceServer::new(self.clone());
+        let (service, payments) =
+            (MarketplaceServiceServer::new(self.clone()), PaymentServiceServer::new(self.clone()));
         let standing = crate::unlock::FakeStanding::server();
         tokio::spawn(async move {
             let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-            let _ = tonic::transport::Server::builder()
-                .add_service(service)
-                .add_service(standing)
-                .serve_with_incoming(incoming)
-                .await;
+            let mut server = tonic::transport::Server::builder();
+            let server = server.add_service(service).add_service(payments).add_service(standing);
+            let _ = server.serve_with_incoming(incoming).await;
         })
     }
 
@@ -88,6 +91,16 @@ impl FakeBilling {
         self.state.lock().unwrap().calls.clone()
     }
 
+    /// Says this of payments from now on.
+    pub(crate) fn answer_payments(&self, answer: Option<Result<pb::PaymentState, Status>>) {
+        self.state.lock().unwrap().payment_answer = answer;
+    }
+
+    /// The payments it was told of.
+    pub(crate) fn payments(&self) -> Vec<pb::RecordPaymentRequest> {
+        self.state.lock().unwrap().payments.clone()
+    }
+
     /// Waits until it was called this many times.
     pub(crate) async fn wait_for(&self, count: usize) {
         let mut arrivals = self.state.lock().unwrap().arrivals.subscribe();
@@ -104,6 +117,34 @@ impl FakeBilling {
         state.calls.push(call);
         state.arrivals.send_modify(|count| *count += 1);
         state.script.pop_front()
+    }
+}
+
+#[tonic::async_trait]
+impl PaymentService for FakeBilling {
+    async fn record_payment(
+        &self,
+        request: Request<pb::RecordPaymentRequest>,
+    ) -> Result<Response<pb::RecordPaymentResponse>, Status> {
+        let mut state = self.state.lock().unwrap();
+        state.payments.push(request.into_inner());
+        let said = state.payment_answer.clone().unwrap_or(Ok(pb::PaymentState::Booked))?;
+        let payment = Some(pb::OnlinePayment { state: said.into(), ..Default::default() });
+        Ok(Response::new(pb::RecordPaymentResponse { payment }))
+    }
+
+    async fn list_payments(
+        &self,
+        _: Request<pb::ListPaymentsRequest>,
+    ) -> Result<Response<pb::ListPaymentsResponse>, Status> {
+        Err(Status::unimplemented("not the gateway's"))
+    }
+
+    async fn resolve_payment(
+        &self,
+        _: Request<pb::ResolvePaymentRequest>,
+    ) -> Result<Response<pb::ResolvePaymentResponse>, Status> {
+        Err(Status::unimplemented("not the gateway's"))
     }
 }
 

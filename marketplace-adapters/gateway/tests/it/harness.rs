@@ -12,6 +12,7 @@ use tandem_gateway::config::Config;
 use tandem_gateway::{App, Listeners};
 use tandem_proto::common::v1::Role;
 use tandem_proto::marketplace::v1::marketplace_gateway_service_client::MarketplaceGatewayServiceClient;
+use tandem_proto::marketplace::v1::payment_gateway_service_client::PaymentGatewayServiceClient;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::clock::TestClock;
 use tandem_service_kit::identity::{Signer, SigningKey};
@@ -31,6 +32,9 @@ use crate::market::FakeMarket;
 pub(crate) const KEY: &str = "9f2c1e7a-4b1d-isv-key-41b8";
 pub(crate) const KEY_BEFORE: &str = "5a7d90c3-77e2-isv-key-22aa";
 pub(crate) const KEY_SECRET: &str = "kq8WmZ41LxTr93VbNc72HsYe0Gd5Pf";
+/// The payment provider's key, and the one before it.
+pub(crate) const NOTICE_KEY: &str = "8c1f-notice-key-4b7e2d90a1";
+pub(crate) const NOTICE_KEY_BEFORE: &str = "1d20-notice-key-99e2d4c0b7";
 pub(crate) const ACCOUNT: &str = "1744500000000021";
 pub(crate) const INSTANCE: &str = "1551234567";
 pub(crate) const PRODUCT: &str = "cmgj00099001";
@@ -40,6 +44,8 @@ pub(crate) const LANDING: &str = "/landing/alibaba";
 pub(crate) struct Harness {
     pub(crate) billing: FakeBilling,
     pub(crate) market: FakeMarket,
+    /// Where the payment provider is expected.
+    pub(crate) provider: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -76,9 +82,11 @@ impl Harness {
         let (listener, billing_address) = FakeBilling::bind().await;
         drop(listener);
         let market = FakeMarket::start().await;
+        let (listener, provider) = FakeBilling::bind().await;
+        drop(listener);
         let folder = tempfile::tempdir().unwrap();
         let billing_key = SigningKey::generate().unwrap();
-        let config = configuration(folder.path(), billing_address, market.address, &billing_key);
+        let config = configuration(folder.path(), billing_address, market.address, provider, &billing_key);
         let listeners = Listeners::bind(&config).await.unwrap();
         let metrics = listeners.metrics.as_ref().unwrap().local_addr().unwrap();
         let app = App::build(config, listeners, Arc::new(TestClock::frozen(now()))).unwrap();
@@ -89,6 +97,7 @@ impl Harness {
         Harness {
             billing,
             market,
+            provider,
             http,
             grpc,
             metrics,
@@ -139,6 +148,15 @@ impl Harness {
         self.client_as("billing", Role::Billing, self.billing_key.lock().unwrap().take().unwrap())
     }
 
+    /// A client for payments, as Billing has it.
+    pub(crate) fn payment_client(&self) -> PaymentGatewayServiceClient<PeerChannel> {
+        let key = self.billing_key.lock().unwrap().take().unwrap();
+        let signer = Arc::new(Signer::new("billing", Role::Billing, key));
+        let uri = format!("http://{}", self.grpc);
+        let peer = Peer::connect_lazy(&uri, signer, "gateway", Duration::from_secs(10)).unwrap();
+        PaymentGatewayServiceClient::new(peer.channel())
+    }
+
     pub(crate) fn client_as(
         &self,
         name: &str,
@@ -172,7 +190,13 @@ async fn send_to(address: SocketAddr, request: &[u8]) -> Answer {
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-fn configuration(folder: &Path, billing: SocketAddr, market: SocketAddr, billing_key: &SigningKey) -> Config {
+fn configuration(
+    folder: &Path,
+    billing: SocketAddr,
+    market: SocketAddr,
+    provider: SocketAddr,
+    billing_key: &SigningKey,
+) -> Config {
     let secret = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
@@ -191,13 +215,19 @@ fn configuration(folder: &Path, billing: SocketAddr, market: SocketAddr, billing
          [vendors.alibaba.products.{PRODUCT}]\nplans = {{ '{PRODUCT}-postpay' = 'commercial' }}\n\
          metering = {{ Unit = {{ id = '{PRODUCT}-Unit-1' }} }}\nbilling_cycle = 'HOUR'\n\
          [vendors.alibaba.app_info]\nfront_end_url = 'https://a.example.com'\nadmin_url = 'https://a.example.com/admin'\n\
-         auth_url = 'https://a.example.com/landing/alibaba'\n",
+         auth_url = 'https://a.example.com/landing/alibaba'\n\
+         [payments.alipay]\nadapter = 'hosted_page'\nmerchant = 'acme'\nbase_url = 'http://{provider}/payments'\n\
+         notify_url = 'https://a.example.com/payments/alipay'\nallow_insecure = true\ntimeout_millis = 1000\n\
+         [payments.alipay.secrets]\napi_key = {}\nnotice_key = {}\nnotice_key_previous = {}\n",
         secret("own", own_key.to_secret().expose_secret()),
         billing_key.public_key(),
         secret("isv_key", KEY),
         secret("isv_key_previous", KEY_BEFORE),
         secret("access_key_id", "LTAI5tQm7Xv2Kc9Rb4Wz8Ny1"),
         secret("access_key_secret", KEY_SECRET),
+        secret("api_key", "3b1e5d70-our-own-api-key"),
+        secret("notice_key", NOTICE_KEY),
+        secret("notice_key_previous", NOTICE_KEY_BEFORE),
     );
     let file = folder.join("gateway.toml");
     std::fs::write(&file, text).unwrap();

@@ -9,6 +9,7 @@ mod landing;
 mod limits;
 mod market;
 mod outbound;
+mod payments;
 mod secrecy;
 mod start;
 mod unlock;
