@@ -138,6 +138,7 @@ async fn add_workspaces(app: &App) -> anyhow::Result<Vec<String>> {
         standing: Standing::Active,
         lock_at: None,
         settlement_method: Some(SettlementMethod::BillingCenter),
+        billing_account_id: None,
     };
     let db = &app.context().db;
     let tx = db.begin().await?;
@@ -157,8 +158,12 @@ async fn add_workspaces(app: &App) -> anyhow::Result<Vec<String>> {
             created_at,
         };
         insert(&tx, &workspace).await?;
-        apply_standings(&tx, &[StandingChange { workspace_id: id.clone(), revision: 1, copy }], created_at)
-            .await?;
+        apply_standings(
+            &tx,
+            &[StandingChange { workspace_id: id.clone(), revision: 1, copy: copy.clone() }],
+            created_at,
+        )
+        .await?;
         ids.push(id.as_str().to_owned());
     }
     tx.commit().await?;

@@ -35,8 +35,8 @@ use tandem_service_kit::peer::Peer;
 use tandem_service_kit::server::{
     BATCH_DECODE_MAX, DECODE_MAX, ENCODE_MAX, Server, ServerOptions, admission_limit,
 };
-use tandem_service_kit::sms::{SmsHandler, TOPIC as SMS};
 use tandem_service_kit::signed_link::LinkKey;
+use tandem_service_kit::sms::{SmsHandler, TOPIC as SMS};
 use tandem_service_kit::telemetry::Telemetry;
 use tandem_service_kit::{fresh, metrics_http};
 use tokio::net::TcpListener;
@@ -45,8 +45,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::links::Links;
 use crate::context::{Context, Gateway, Payments, Wakes};
+use crate::links::Links;
 use crate::mail::Letterhead;
 
 /// What Billing listens on; bound by the caller, so that a test can use free ports.
@@ -77,7 +77,9 @@ impl App {
         let db = Database::connect(&config.database).await.context("cannot open Billing's database")?;
         migrate(&db).await?;
         let list = store::price::shipped()?;
-        store::price::install(&db, &list, clock.now()).await.context("cannot store the shipped price list")?;
+        store::price::install(&db, &list, clock.now())
+            .await
+            .context("cannot store the shipped price list")?;
         let signer =
             config.identity.signer()?.context("identity.key is missing: Billing has to call the gateway")?;
         let timeout = Duration::from_secs(u64::from(config.gateway.timeout_secs));

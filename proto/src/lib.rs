@@ -1,6 +1,6 @@
 //! The contract between Tandem's processes, and the value types they share.
 //!
-//! The value types ([`ids`], [`money`], [`quantity`], [`item`], [`day`], [`settlement`], [`vendor`],
+//! The value types ([`ids`], [`money`], [`quantity`], [`item`], [`day`], [`month`], [`settlement`], [`vendor`],
 //! [`reason`], [`page`]) are always here and know
 //! neither gRPC nor a database, so that rules and vendor adapters can use them. The generated messages, clients and
 //! servers are behind the feature `grpc`.
@@ -10,6 +10,7 @@ pub mod ids;
 pub mod item;
 pub mod language;
 pub mod money;
+pub mod month;
 pub mod names;
 pub mod page;
 pub mod payment;

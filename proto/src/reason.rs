@@ -263,6 +263,8 @@ reasons! {
     InvoiceNumberUsed = "INVOICE_NUMBER_USED", AlreadyExists, Never;
     /// The account has as many of these as it may have; delete one first.
     LimitReached = "LIMIT_REACHED", FailedPrecondition, Never;
+    /// A month is billed from the 4th of the following month on, in the account's time zone.
+    MonthNotOver = "MONTH_NOT_OVER", FailedPrecondition, Never;
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ on_both_engines! {
 
 /// Methods whose repetition is safe by another key that the contract documents, or which belong to a purchase's life
 /// that other tests go through.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 13] = [
     // Needs a workspace that was locked; see `debt`.
     "/tandem.billing.v1.StandingService/UnlockWorkspace",
     // By the time it names.
@@ -282,8 +282,6 @@ async fn credit(system: &System, seen: &mut Vec<&'static str>, account: &str) ->
 
 /// Price lists, log modes and currencies.
 async fn prices(
-/// Annual packages.
-async fn packages(
     system: &System,
     seen: &mut Vec<&'static str>,
     account: &str,
@@ -313,6 +311,16 @@ async fn packages(
     };
     let other = other!(currency, |m| m.currency_code = "CNY".to_owned());
     repeat(system, seen, "/tandem.billing.v1.AccountService/SetCurrency", &currency, &other).await?;
+    Ok(())
+}
+
+/// Annual packages.
+async fn packages(
+    system: &System,
+    seen: &mut Vec<&'static str>,
+    account: &str,
+    workspace: &str,
+) -> anyhow::Result<()> {
     system.recharge(account, "CNY", 50_000_000).await?;
     let order = billing::OrderPackageRequest {
         request_id: request_id("order"),
@@ -336,6 +344,9 @@ async fn packages(
     let other = other!(upgrade, |m| m.offer = "enterprise".to_owned());
     repeat(system, seen, "/tandem.billing.v1.PackageService/UpgradePackage", &upgrade, &other).await?;
     ensure!(system.wallet(account).await? == (22_000_000, 0), "a repetition upgrades nothing");
+    Ok(())
+}
+
 /// Acts that take two people: the operator asks and takes back, a second one decides.
 async fn approvals(system: &System, seen: &mut Vec<&'static str>, account: &str) -> anyhow::Result<()> {
     let ask = |name: &str| billing::RequestApprovalRequest {
@@ -380,6 +391,9 @@ async fn approvals(system: &System, seen: &mut Vec<&'static str>, account: &str)
     };
     let other = other!(withdraw, |m| m.note = "sorry".to_owned());
     repeat(system, seen, "/tandem.billing.v1.ApprovalService/Withdraw", &withdraw, &other).await?;
+    Ok(())
+}
+
 /// Payments that fit no recharge, and their decision.
 async fn payments(system: &System, seen: &mut Vec<&'static str>, account: &str) -> anyhow::Result<()> {
     let record = billing::RecordPaymentRequest {
@@ -403,7 +417,7 @@ async fn payments(system: &System, seen: &mut Vec<&'static str>, account: &str) 
     };
     let other = other!(resolve, |m| m.note = "other".to_owned());
     repeat(system, seen, "/tandem.billing.v1.PaymentService/ResolvePayment", &resolve, &other).await?;
-    ensure!(system.wallet(account).await? == (5_100, 0), "a repetition books nothing");
+    ensure!(system.wallet(account).await? == (5_200, 0), "a repetition books nothing");
     Ok(())
 }
 
@@ -493,20 +507,29 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(bind, |m| m.payer =
         Some(billing::bind_workspace_request::Payer::NewAccount(new_account("other"))));
-    repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+    let answer =
+        repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
+    let payer = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?;
     let create = billing::CreateAccountRequest {
         request_id: request_id("create"),
         account: Some(new_account("dollars")),
     };
     let answer = system.operator()?.billing_accounts().create_account(create).await?.into_inner();
     prices(system, seen, &answer.account.context("account")?.id, &profile.workspace_id).await?;
-    let answer =
-        repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
-    let binder = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?.id;
-    packages(system, seen, &binder, &profile.workspace_id).await?;
-    let answer =
-        repeat(system, seen, "/tandem.billing.v1.BindingService/BindWorkspace", &bind, &other).await?;
-    let payer = billing::BindWorkspaceResponse::decode(answer)?.account.context("account")?;
+    let packed = billing::WorkspaceProfile {
+        workspace_id: format!("wks_{}", tandem_service_kit::fresh::fresh_uuid().simple()),
+        name: "packed".to_owned(),
+        ..profile.clone()
+    };
+    let packed_id = packed.workspace_id.clone();
+    let bind = billing::BindWorkspaceRequest {
+        request_id: request_id("bind"),
+        workspace: Some(packed),
+        payer: Some(billing::bind_workspace_request::Payer::NewAccount(new_account("packer"))),
+        ..bind
+    };
+    let bound = system.as_role(Role::Console)?.bindings().bind_workspace(bind).await?.into_inner();
+    packages(system, seen, &bound.account.context("account")?.id, &packed_id).await?;
     request_changes::contacts(system, seen, &account).await?;
     request_changes::moves(system, seen, &payer, &profile.workspace_id).await?;
 
@@ -563,6 +586,14 @@ async fn billing_methods(system: &System, seen: &mut Vec<&'static str>) -> anyho
     };
     let other = other!(run, |m| m.job = "expiry".to_owned());
     repeat(system, seen, "/tandem.billing.v1.JobService/RunJob", &run, &other).await?;
+    let run = billing::RunMonthlyBillingRequest {
+        request_id: request_id("run-month"),
+        month: "2026-01".to_owned(),
+        billing_account_id: String::new(),
+        without_waiting: false,
+    };
+    let other = other!(run, |m| m.month = "2025-12".to_owned());
+    repeat(system, seen, "/tandem.billing.v1.BillService/RunMonthlyBilling", &run, &other).await?;
 
     let dissolve = billing::DissolveWorkspaceRequest {
         request_id: request_id("dissolve"),

@@ -116,7 +116,6 @@ fn a_bill(count: i64, name: &str) -> (Bill, Vec<Line>, Vec<Payment>) {
         currency: Currency::Cny,
         price_zone: PriceZone::Cn,
         price_list_version: "2026-01".into(),
-        package: None,
         method: SettlementMethod::BillingCenter,
         cloud_account: None,
         subscription: None,

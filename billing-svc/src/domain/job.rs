@@ -8,9 +8,11 @@ use tandem_proto::names;
 names! {
     /// A job. Each does a bounded piece of work at a time, and nothing when there is nothing to do; doing one twice, or
     /// on two replicas at once, changes nothing.
-    Job: "bill_run, standing, reminders, alerts, expiry, recharges, pending_purchases, reconcile or tidy";
+    Job: "bill_run, monthly_bills, standing, reminders, alerts, expiry, recharges, pending_purchases, reconcile or tidy";
     /// Makes the bills of closed days, site by site, oldest day first.
     BillRun = "bill_run";
+    /// Makes the bills of months that are over and billed, oldest month first.
+    MonthlyBills = "monthly_bills";
     /// Makes debts overdue, ends forced unlocks and locks workspaces when their 14 days are over.
     Standing = "standing";
     /// Warns by mail of locks that are near, and of vouchers and cards whose last day is.

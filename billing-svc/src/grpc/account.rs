@@ -19,8 +19,8 @@ use super::{account_changes, named};
 use crate::context::Context;
 use crate::domain::account::{AccountStanding, BillingAccount, Company};
 use crate::ops::create_account::{self, FirstPassword, NewAccount, Wish};
-use crate::ops::{set_any_settlement, set_currency, sign_in};
 use crate::ops::send_code::{self, Purpose};
+use crate::ops::{set_any_settlement, set_currency, sign_in};
 use crate::store::account;
 
 const CREATE: &str = "/tandem.billing.v1.AccountService/CreateAccount";

@@ -10,9 +10,9 @@ use tandem_service_kit::server::caller;
 use tandem_service_kit::validate;
 use tonic::{Request, Response, Status};
 
-use super::convert_bill;
+use super::{convert_bill, export, monthly, spend};
 use crate::context::Context;
-use crate::ops::{prove_bills, run_billing};
+use crate::ops::{prove_bill, prove_bills, run_billing};
 use crate::store::bill;
 
 /// Serves bills.
@@ -20,6 +20,8 @@ pub struct Service(pub Arc<Context>);
 
 #[tonic::async_trait]
 impl BillService for Service {
+    type ExportBillsStream = export::Parts;
+
     async fn list_daily_bills(
         &self,
         request: Request<pb::ListDailyBillsRequest>,
@@ -91,16 +93,77 @@ impl BillService for Service {
         let bill = super::optional("bill_id", &request.bill_id)?;
         let page = super::page(request.page_size, &request.page_token, 2)?;
         let proof = prove_bills::prove_bills(&self.0.db, account.as_ref(), bill.as_ref(), &page).await?;
-        let difference = |d: prove_bills::Difference| pb::BillDifference {
-            bill_id: d.bill.into(),
-            what: d.what,
-            stored: d.stored,
-            recomputed: d.recomputed,
-        };
         Ok(Response::new(pb::ProveBillsResponse {
             proved_count: i32::try_from(proof.proved).unwrap_or(i32::MAX),
             differences: proof.differences.into_iter().map(difference).collect(),
             next_page_token: proof.next_page_token,
         }))
     }
+
+    async fn prove_bill(
+        &self,
+        request: Request<pb::ProveBillRequest>,
+    ) -> Result<Response<pb::ProveBillResponse>, Status> {
+        let id = validate::parse("bill_id", &request.into_inner().bill_id)?;
+        let proved = prove_bill::prove_bill(&self.0.db, &id).await?;
+        Ok(Response::new(pb::ProveBillResponse {
+            bill: Some(convert_bill::bill(&proved.bill, &proved.payments, &proved.lines)),
+            equal: proved.differences.is_empty(),
+            differences: proved.differences.into_iter().map(difference).collect(),
+        }))
+    }
+
+    async fn list_monthly_bills(
+        &self,
+        request: Request<pb::ListMonthlyBillsRequest>,
+    ) -> Result<Response<pb::ListMonthlyBillsResponse>, Status> {
+        Ok(Response::new(monthly::list(&self.0, request.into_inner()).await?))
+    }
+
+    async fn get_monthly_bill(
+        &self,
+        request: Request<pb::GetMonthlyBillRequest>,
+    ) -> Result<Response<pb::GetMonthlyBillResponse>, Status> {
+        Ok(Response::new(monthly::get(&self.0, request.into_inner()).await?))
+    }
+
+    async fn list_monthly_bill_workspaces(
+        &self,
+        request: Request<pb::ListMonthlyBillWorkspacesRequest>,
+    ) -> Result<Response<pb::ListMonthlyBillWorkspacesResponse>, Status> {
+        Ok(Response::new(monthly::list_workspaces(&self.0, request.into_inner()).await?))
+    }
+
+    async fn run_monthly_billing(
+        &self,
+        request: Request<pb::RunMonthlyBillingRequest>,
+    ) -> Result<Response<pb::RunMonthlyBillingResponse>, Status> {
+        let caller = caller(&request)?;
+        Ok(Response::new(monthly::run(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn prove_monthly_bills(
+        &self,
+        request: Request<pb::ProveMonthlyBillsRequest>,
+    ) -> Result<Response<pb::ProveMonthlyBillsResponse>, Status> {
+        Ok(Response::new(monthly::prove(&self.0, request.into_inner()).await?))
+    }
+
+    async fn get_spend(
+        &self,
+        request: Request<pb::GetSpendRequest>,
+    ) -> Result<Response<pb::GetSpendResponse>, Status> {
+        Ok(Response::new(spend::get(&self.0, request.into_inner()).await?))
+    }
+
+    async fn export_bills(
+        &self,
+        request: Request<pb::ExportBillsRequest>,
+    ) -> Result<Response<Self::ExportBillsStream>, Status> {
+        Ok(Response::new(export::export(&self.0, request.into_inner()).await?))
+    }
+}
+
+fn difference(d: prove_bills::Difference) -> pb::BillDifference {
+    pb::BillDifference { bill_id: d.bill.into(), what: d.what, stored: d.stored, recomputed: d.recomputed }
 }

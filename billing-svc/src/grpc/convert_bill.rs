@@ -31,14 +31,7 @@ pub(super) fn bill(b: &Bill, payments: &[Payment], lines: &[Line]) -> pb::DailyB
         paid_by: payments
             .iter()
             .map(|p| pb::Payment {
-                instrument: match p.instrument {
-                    Instrument::GeneralVoucher => pb::PaymentInstrument::GeneralVoucher,
-                    Instrument::DiscountVoucher => pb::PaymentInstrument::DiscountVoucher,
-                    Instrument::PrepaidCard => pb::PaymentInstrument::PrepaidCard,
-                    Instrument::Cash => pb::PaymentInstrument::Cash,
-                    Instrument::Cloud => pb::PaymentInstrument::Cloud,
-                }
-                .into(),
+                instrument: instrument(p.instrument).into(),
                 amount: money(p.amount),
                 pay_time: Some(to_message(p.paid_at)),
                 lot_id: p.lot.clone(),
@@ -58,6 +51,17 @@ pub(super) fn bill(b: &Bill, payments: &[Payment], lines: &[Line]) -> pb::DailyB
         issue_time: Some(to_message(b.issued_at)),
         paid_time: b.paid_at.map(to_message),
         lines: (1..).zip(lines).map(|(number, l)| line(number, l)).collect(),
+    }
+}
+
+/// What pays bills.
+pub(super) fn instrument(instrument: Instrument) -> pb::PaymentInstrument {
+    match instrument {
+        Instrument::GeneralVoucher => pb::PaymentInstrument::GeneralVoucher,
+        Instrument::DiscountVoucher => pb::PaymentInstrument::DiscountVoucher,
+        Instrument::PrepaidCard => pb::PaymentInstrument::PrepaidCard,
+        Instrument::Cash => pb::PaymentInstrument::Cash,
+        Instrument::Cloud => pb::PaymentInstrument::Cloud,
     }
 }
 

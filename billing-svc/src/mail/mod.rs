@@ -15,6 +15,7 @@ use tandem_service_kit::mail::{self, Mail};
 use tandem_service_kit::outbox::Outgoing;
 
 use crate::domain::contact::ContactKind;
+use crate::domain::deduction::Instrument;
 use crate::domain::wallet::LotKind;
 
 /// Most entries of a list in one mail: as many as somebody reads.
@@ -106,6 +107,25 @@ pub struct ExpiringCredit {
     pub left: String,
     /// The last usage day whose bill it pays.
     pub last_day: String,
+}
+
+/// A monthly bill, as a mail tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonthInMail {
+    /// The month.
+    pub month: String,
+    /// The amount.
+    pub payable: String,
+    /// What paid it, and how much.
+    pub paid: Vec<(Instrument, String)>,
+    /// What clouds have still to take over.
+    pub in_cloud: String,
+    /// What is owed.
+    pub arrears: String,
+    /// How many workspaces it is for.
+    pub workspaces: i64,
+    /// What the items cost; `None` is what rounding added.
+    pub items: Vec<(Option<&'static str>, String)>,
 }
 
 /// What a mail says.
@@ -341,6 +361,8 @@ pub enum Letter {
         /// Whose account.
         username: String,
     },
+    /// A month's bill was generated.
+    MonthlyBill(MonthInMail),
 }
 
 /// Puts a letter to a recipient into the outbox's form.
@@ -392,6 +414,21 @@ fn method_title(method: SettlementMethod, language: Language) -> &'static str {
         (SettlementMethod::BillingCenter, Language::Zh) => "计费中心结算",
         (SettlementMethod::BillingCenter, Language::En) => "the Billing Center",
         (SettlementMethod::Cloud(vendor), _) => vendor.title(language),
+    }
+}
+
+fn instrument_title(instrument: Instrument, language: Language) -> &'static str {
+    match (instrument, language) {
+        (Instrument::GeneralVoucher, Language::Zh) => "代金券",
+        (Instrument::GeneralVoucher, Language::En) => "vouchers",
+        (Instrument::DiscountVoucher, Language::Zh) => "优惠代金券",
+        (Instrument::DiscountVoucher, Language::En) => "discount vouchers",
+        (Instrument::PrepaidCard, Language::Zh) => "储值卡",
+        (Instrument::PrepaidCard, Language::En) => "prepaid cards",
+        (Instrument::Cash, Language::Zh) => "现金",
+        (Instrument::Cash, Language::En) => "cash",
+        (Instrument::Cloud, Language::Zh) => "云账号",
+        (Instrument::Cloud, Language::En) => "the cloud account",
     }
 }
 

@@ -3,7 +3,8 @@
 use tandem_proto::language::Language;
 
 use super::{
-    CashChange, ExpiringCredit, IssuedBill, LISTED_MAX, Letter, Letterhead, PackageFacts, method_title,
+    CashChange, ExpiringCredit, IssuedBill, LISTED_MAX, Letter, Letterhead, MonthInMail, PackageFacts,
+    instrument_title, method_title,
 };
 use crate::domain::contact::ContactKind;
 use crate::domain::wallet::LotKind;
@@ -207,6 +208,7 @@ fn parts(letter: &Letter, language: Language) -> (&'static str, Vec<(&'static st
         Letter::PasswordChanged { username } => {
             (template!("password_changed", language), vec![("username", line(username))])
         }
+        Letter::MonthlyBill(bill) => (template!("monthly_bill", language), monthly_bill(bill, language)),
     }
 }
 
@@ -281,6 +283,32 @@ fn link_lines(link: &str, language: Language) -> String {
             line(link)
         ),
     }
+}
+
+fn monthly_bill(bill: &MonthInMail, language: Language) -> Vec<(&'static str, String)> {
+    let entry = |name: &str, amount: &str| match language {
+        Language::Zh => format!("{name}：{}", line(amount)),
+        Language::En => format!("{name}: {}", line(amount)),
+    };
+    let (nothing, rounding) = match language {
+        Language::Zh => ("无", "四舍五入"),
+        Language::En => ("nothing", "rounding"),
+    };
+    let mut paid: Vec<String> =
+        bill.paid.iter().map(|(by, amount)| entry(instrument_title(*by, language), amount)).collect();
+    if paid.is_empty() {
+        paid.push(nothing.to_owned());
+    }
+    let items = bill.items.iter().map(|(item, amount)| entry(item.unwrap_or(rounding), amount)).collect();
+    vec![
+        ("month", line(&bill.month)),
+        ("payable", line(&bill.payable)),
+        ("paid", list(paid, language)),
+        ("in_cloud", line(&bill.in_cloud)),
+        ("arrears", line(&bill.arrears)),
+        ("workspaces", bill.workspaces.to_string()),
+        ("items", list(items, language)),
+    ]
 }
 
 fn deadline_line(deadline: Option<&str>, language: Language) -> String {

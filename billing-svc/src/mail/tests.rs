@@ -124,6 +124,15 @@ fn letters() -> Vec<Letter> {
         },
         Letter::ContactChanged { username: text("li"), kind: ContactKind::Email },
         Letter::PasswordChanged { username: text("li") },
+        Letter::MonthlyBill(MonthInMail {
+            month: text("2026-03"),
+            payable: text("13.40 CNY"),
+            paid: vec![(Instrument::PrepaidCard, text("3.40 CNY")), (Instrument::Cash, text("2.00 CNY"))],
+            in_cloud: text("1.00 CNY"),
+            arrears: text("7.00 CNY"),
+            workspaces: 12,
+            items: vec![(Some("TRIGGER"), text("13.39 CNY")), (None, text("0.01 CNY"))],
+        }),
     ]
 }
 
@@ -180,6 +189,17 @@ fn every_value_is_read_in_every_language() {
             vec!["shop", "li", "wang", "2026-03-01"],
             vec!["li"],
             vec!["li"],
+            vec![
+                "2026-03",
+                "13.40 CNY",
+                "3.40 CNY",
+                "2.00 CNY",
+                "1.00 CNY",
+                "7.00 CNY",
+                "12",
+                "TRIGGER",
+                "0.01 CNY",
+            ],
         ]) {
             let mail = read(&outgoing(&letterhead(), letter, "a@b.c", *language, "bac_1", "evt_1"));
             let text = format!("{}\n{}", mail.subject, mail.text);

@@ -7,6 +7,7 @@
 mod m0001_initial;
 mod m0002_payment;
 mod m0003_prices;
+mod m0004_reports;
 mod m0005_approvals;
 mod m0006_packages;
 mod m0007_invoices;
@@ -22,6 +23,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0001_initial::Migration),
         Box::new(m0002_payment::Migration),
         Box::new(m0003_prices::Migration),
+        Box::new(m0004_reports::Migration),
         Box::new(m0005_approvals::Migration),
         Box::new(m0006_packages::Migration),
         Box::new(m0007_invoices::Migration),

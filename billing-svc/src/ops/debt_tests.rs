@@ -54,7 +54,10 @@ async fn dissolve(bench: &Bench, id: &WorkspaceId) -> Workspace {
 
 /// One round of what runs by time.
 async fn time_passes(bench: &Bench) {
-    while crate::worker::standing::batch(&bench.ctx).await.unwrap() > 0 {}
+    use crate::domain::job::Job;
+    for job in [Job::Standing, Job::Reminders, Job::Expiry] {
+        super::jobs::run(&bench.ctx, job, bench.ctx.clock.now()).await.unwrap();
+    }
 }
 
 async fn indebted(bench: &Bench, names: &[&str]) -> (tandem_proto::ids::BillingAccountId, Vec<WorkspaceId>) {

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tandem_proto::day::{UsageDay, zone};
 use tandem_proto::ids::{BillId, BillingAccountId, MeteringRecordId, SubscriptionId};
 use tandem_proto::money::{Currency, Money};
+use tandem_proto::month::Month;
 use tandem_proto::settlement::SettlementMethod;
 use tandem_service_kit::db::{StoreError, Tx};
 use tandem_service_kit::fault::Fault;
@@ -35,7 +36,7 @@ use crate::store::ledger::{self, Posting};
 use crate::store::metering::{MeteringRecord, RecordWithBills};
 use crate::store::settled::CloudRoute;
 use crate::store::workspace::Workspace;
-use crate::store::{lot, metering as records, price, usage};
+use crate::store::{lot, metering as records, monthly_bill, price, usage};
 
 /// How far back taken windows of a purchase are looked at; older ones are past every deadline.
 const WINDOWS_BACK: SignedDuration = SignedDuration::from_hours(72);
@@ -78,6 +79,10 @@ pub(super) async fn issue(
     mut works: Vec<Work>,
     payers: &[BillingAccount],
 ) -> Result<usize, Fault> {
+    // A fixed month takes no daily bill any more: what was used stays unbilled and stands as adjustments on the bill of
+    // a day after it (D13).
+    let fixed = monthly_bill::fixed_through(tx, payers.iter().map(|payer| &payer.id)).await?;
+    works.retain(|w| fixed.get(&w.workspace.billing_account).is_none_or(|month| Month::of(w.day) > *month));
     let lists = price::all_for_bills(tx).await?;
     let covered = cover_usage::cover(tx, &mut works, payers).await?;
     let mut drafted = draft_all(works, payers, &lists, &covered);
@@ -137,6 +142,7 @@ pub async fn issue_final(
     log_modes::split(tx, &mut unbilled).await?;
     let Some(oldest) = unbilled.values().flatten().map(|used| used.day).min() else { return Ok(()) };
     let billed = bill::billed_days(tx, &places, oldest).await?;
+    let fixed = monthly_bill::fixed_through(tx, workspaces.iter().map(|w| &w.billing_account)).await?;
     let mut works = Vec::new();
     for workspace in workspaces {
         let place = (workspace.billing_account.clone(), workspace.id.clone());
@@ -144,12 +150,16 @@ pub async fn issue_final(
         let zone = zone(&workspace.time_zone)
             .ok_or(StoreError::Corrupt { table: "workspace", column: "time_zone" })?;
         let today = UsageDay::of(now, &zone);
-        // Each day that has no bill yet gets its own; what changed on billed days stands on today's. Where today had a
+        // Each day that has no bill yet gets its own; what changed on billed days, and what is left of a fixed month,
+        // stands on today's. Where today had a
         // final bill already, because another purchase ended today, all that waits for the day's own bill (I-13).
         let has = |day, kind| billed.contains(&(workspace.id.clone(), day, kind));
         let mut days: BTreeMap<UsageDay, Vec<Usage>> = BTreeMap::new();
         for row in rows {
-            let fresh = row.day == today || !(has(row.day, BillKind::Daily) || has(row.day, BillKind::Final));
+            let past =
+                fixed.get(&workspace.billing_account).is_some_and(|month| Month::of(row.day) <= *month);
+            let fresh =
+                row.day == today || !(past || has(row.day, BillKind::Daily) || has(row.day, BillKind::Final));
             let day = if fresh { row.day } else { today };
             if !has(day, BillKind::Final) {
                 days.entry(day).or_default().push(row);

@@ -35,10 +35,7 @@ pub(super) async fn split(
 
 /// Takes the usage out that is statistics only on its day, and sets it aside for good. The days must be over, so that
 /// their modes cannot change any more.
-pub(super) async fn set_aside(
-    tx: &Tx,
-    unbilled: &mut HashMap<Place, Vec<Usage>>,
-) -> Result<(), StoreError> {
+pub(super) async fn set_aside(tx: &Tx, unbilled: &mut HashMap<Place, Vec<Usage>>) -> Result<(), StoreError> {
     let aside = split(tx, unbilled).await?;
     usage::set_aside(tx, &aside).await
 }

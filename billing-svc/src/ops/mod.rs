@@ -26,7 +26,9 @@ pub mod end_subscription;
 pub mod expire_changes;
 pub mod expire_lots;
 pub mod expire_pending;
+pub mod export_bills;
 pub mod get_document;
+pub mod get_spend;
 pub mod invoice_profiles;
 pub mod issue_bills;
 pub mod issue_voucher_codes;
@@ -40,11 +42,14 @@ pub mod package_acts;
 pub mod package_hold;
 mod package_order;
 pub mod package_usage;
+pub mod prove_bill;
 pub mod prove_bills;
 pub mod prove_ledger;
+pub mod prove_months;
 pub mod prove_packages;
 pub mod publish_price_list;
 pub mod quote_price;
+pub mod read_month;
 pub mod reconcile;
 pub mod record_events;
 pub mod record_payment;
@@ -55,6 +60,7 @@ pub mod request_change;
 pub mod request_invoice;
 pub mod resolve_metering;
 pub mod resolve_payment;
+pub mod roll_months;
 pub mod run_billing;
 pub mod send_alerts;
 pub mod send_code;
@@ -97,6 +103,8 @@ mod package_tests;
 mod payment_tests;
 #[cfg(test)]
 mod price_tests;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

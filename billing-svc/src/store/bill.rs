@@ -11,6 +11,7 @@ use tandem_proto::quantity::Quantity;
 use tandem_proto::settlement::{PriceZone, SettlementMethod};
 use tandem_service_kit::db::{Kind, Rows, StoreError, Tx};
 
+use super::monthly_bill;
 use super::read::{self, Row, for_update, maybe_micros, micros};
 use super::usage::{Place, places_relation};
 use crate::domain::bill::{BillKind, BillState, Line, LineKind};
@@ -83,7 +84,8 @@ pub struct Payment {
 
 /// Adds bills with their lines.
 ///
-/// Fails with a conflict when an account, workspace, day and kind has a bill already (I-13).
+/// Fails with a conflict when an account, workspace, day and kind has a bill already (I-13), and when the bill's month
+/// is fixed.
 pub async fn insert(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreError> {
     if bills.is_empty() {
         return Ok(());
@@ -136,7 +138,8 @@ pub async fn insert(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreErr
                    paid, state, issued_at, paid_at";
     let text = format!("INSERT INTO daily_bill ({columns}) SELECT {columns} FROM {} WHERE true", rel.sql);
     tx.run(&text, rel.values).await?;
-    insert_lines(tx, bills).await
+    insert_lines(tx, bills).await?;
+    monthly_bill::count_in(tx, bills.iter().map(|(bill, _)| bill)).await
 }
 
 async fn insert_lines(tx: &Tx, bills: &[(Bill, Vec<Line>)]) -> Result<(), StoreError> {

@@ -84,6 +84,25 @@ pub async fn open_until(
     rows.iter().map(|row| Row(row, TABLE).day("usage_day")).collect()
 }
 
+/// The sites whose days are all billed up to a day, and that day or a later one is.
+pub async fn billed_through(db: &impl ConnectionTrait, day: UsageDay) -> Result<Vec<String>, StoreError> {
+    let text = "SELECT DISTINCT s.site FROM site_day s WHERE s.usage_day >= ? AND s.billed_at IS NOT NULL \
+                AND NOT EXISTS (SELECT 1 FROM site_day o WHERE o.site = s.site AND o.usage_day <= ? \
+                AND o.billed_at IS NULL) ORDER BY s.site";
+    let rows = read::all(db, text, [day.number().into(), day.number().into()]).await?;
+    rows.iter().map(|row| Row(row, TABLE).text("site")).collect()
+}
+
+/// The sites that workspaces bound before an instant are on.
+pub async fn sites_in_use(
+    db: &impl ConnectionTrait,
+    bound_before: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let text = "SELECT DISTINCT site FROM workspace WHERE bound_at < ? ORDER BY site";
+    let rows = read::all(db, text, [micros(bound_before)]).await?;
+    rows.iter().map(|row| Row(row, "workspace").text("site")).collect()
+}
+
 /// Notes how far a run has come, and when it is done.
 pub async fn save_progress(
     tx: &Tx,

@@ -152,7 +152,8 @@ impl WorkspaceService for Workspaces {
             Open::Answered(answer) => Ok(Response::new(answer)),
             Open::Fresh(call) => {
                 let dissolved = dissolve_workspace::run(&call.tx, &self.context, &wish, now).await?;
-                let answer = DissolveWorkspaceResponse { workspace: Some(convert::workspace(dissolved, now)) };
+                let answer =
+                    DissolveWorkspaceResponse { workspace: Some(convert::workspace(dissolved, now)) };
                 Ok(Response::new(call.finish(answer, now).await?))
             }
         }

@@ -183,7 +183,7 @@ mod tests {
         let change = |(revision, standing): &(i64, Standing)| StandingChange {
             workspace_id: workspace.clone(),
             revision: *revision,
-            copy: StandingCopy { standing: *standing, lock_at: None, settlement_method: None },
+            copy: StandingCopy { standing: *standing, ..StandingCopy::UNBOUND },
         };
         let changes: Vec<_> = told.iter().map(change).collect();
         let tx = db.begin().await.unwrap();

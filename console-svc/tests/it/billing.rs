@@ -290,6 +290,13 @@ impl AccountService for FakeBilling {
         nothing()
     }
 
+    async fn set_currency(
+        &self,
+        _: Request<billing::SetCurrencyRequest>,
+    ) -> Result<Response<billing::SetCurrencyResponse>, Status> {
+        nothing()
+    }
+
     async fn send_contact_code(
         &self,
         _: Request<billing::SendContactCodeRequest>,

@@ -125,7 +125,7 @@ pub enum Command {
     CheckConfig(commands::check_config::Args),
     /// Usage: import from a file, show, close a day
     Usage(commands::usage::Args),
-    /// Bills: make, list, show, prove
+    /// Bills: make, list, show, export, prove
     Bill(commands::bill::Args),
     /// Thresholds of what a workspace may cost: set, list, delete
     Alert(commands::alert::Args),
@@ -133,6 +133,8 @@ pub enum Command {
     Job(commands::job::Args),
     /// Invoices: companies, profiles, requests, and what becomes of them
     Invoice(commands::invoice::Args),
+    /// What an account spent, and what is used but not billed yet
+    Spend(commands::spend::Args),
     /// The ledger: list entries, prove it
     Ledger(commands::ledger::Args),
     /// An account's balances, vouchers and cards

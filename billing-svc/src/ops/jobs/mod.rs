@@ -17,7 +17,10 @@ use tandem_service_kit::fault::Fault;
 use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
-use super::{check_recharges, end_grace, expire_changes, expire_lots, expire_pending, send_alerts, stand, warn_expiring, warn_packages};
+use super::{
+    check_recharges, end_grace, expire_changes, expire_lots, expire_pending, roll_months, send_alerts, stand,
+    warn_expiring, warn_packages,
+};
 use crate::context::Context;
 use crate::domain::job::Job;
 use crate::store;
@@ -107,6 +110,7 @@ pub async fn run(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault
 async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
     match job {
         Job::BillRun => bill_run::step(ctx, due).await,
+        Job::MonthlyBills => roll_months::run(ctx, due).await,
         Job::Standing => {
             let overdue = stand::set_overdue(ctx, due).await?;
             let graces = end_grace::run(ctx, due).await?;

@@ -1,15 +1,16 @@
-//! `tandem bill`: makes, lists, shows and proves bills.
+//! `tandem bill`: makes, lists, shows, exports and proves bills.
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde_json::json;
 use tandem_proto::billing::v1::{
-    BillDifference, DailyBill, GetDailyBillRequest, ListDailyBillsRequest, ProveBillsRequest,
-    RunBillingRequest,
+    BillDifference, DailyBill, GetDailyBillRequest, ListDailyBillsRequest, ProveBillRequest,
+    ProveBillsRequest, RunBillingRequest,
 };
 use tandem_proto::day::UsageDay;
 
 use super::pdf::{self, Target};
+use super::{bill_export, bill_monthly};
 use crate::cli::{Global, Limit, Once};
 use crate::client::{Clients, PAGE_SIZE, all_pages, present};
 use crate::failure::{Failure, Result};
@@ -18,7 +19,7 @@ use crate::output::{Cell, Table, progress_is_seen};
 /// Most differences that are shown; all are counted.
 const DIFFERENCES_SHOWN_MAX: usize = 100;
 
-/// Bills: make, list, show, prove.
+/// Bills: make, list, show, export, prove.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +27,10 @@ Examples:
   tandem bill list --account lin_teahouse
   tandem bill show --account lin_teahouse bil_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
   tandem bill pdf --account lin_teahouse 2026-03 -o march.pdf
-  tandem bill prove                    exit code 4 when a bill differs from its recomputation")]
+  tandem bill monthly --account lin_teahouse --month 2026-03
+  tandem bill export --account lin_teahouse lines --from 2026-03-01 --to 2026-03-31 > march.csv
+  tandem bill prove                    exit code 4 when a bill differs from its recomputation
+  tandem bill prove --monthly          the same for monthly bills")]
 pub struct Args {
     #[command(subcommand)]
     act: Act,
@@ -74,14 +78,23 @@ enum Act {
         #[command(flatten)]
         target: Target,
     },
+    /// List an account's monthly bills, or show one with its items and workspaces
+    Monthly(bill_monthly::Show),
+    /// Make the monthly bills of a month that are not made yet
+    RunMonth(bill_monthly::Run),
+    /// Write daily lines, monthly totals or the ledger as CSV
+    Export(bill_export::Export),
     /// Recompute bills from their usage and price list, and say what differs
     Prove {
+        /// Only this bill, bil_…, line by line, with its payments and the ledger
+        #[arg(value_name = "BILL", conflicts_with_all = ["account", "monthly"])]
+        bill: Option<String>,
         /// Only this account's: its id, bac_…, or its username
         #[arg(long)]
         account: Option<String>,
-        /// Only this bill, bil_…
-        #[arg(long, default_value = "", hide_default_value = true)]
-        bill: String,
+        /// Monthly bills, from their daily bills
+        #[arg(long)]
+        monthly: bool,
     },
 }
 
@@ -137,14 +150,21 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             output.table(&payments_table(&bill))
         }
         Act::Pdf { account, bill, target } => pdf::bill(global, &clients, &account, &bill, &target).await,
-        Act::Prove { account, bill } => {
+        Act::Monthly(args) => bill_monthly::show(global, args).await,
+        Act::RunMonth(args) => bill_monthly::run(global, args).await,
+        Act::Export(args) => bill_export::run(global, args).await,
+        Act::Prove { bill: Some(bill), .. } => prove_one(global, &clients, bill).await,
+        Act::Prove { account, monthly, bill: None } => {
             let account = match account {
                 Some(name) => clients.billing_account_id(&name).await?,
                 None => String::new(),
             };
+            if monthly {
+                return bill_monthly::show_proof(global, &account).await;
+            }
             let bar = if progress_is_seen() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
             let proof =
-                prove(&clients, &account, &bill, |proved| bar.set_message(format!("{proved} bills"))).await?;
+                prove(&clients, &account, "", |proved| bar.set_message(format!("{proved} bills"))).await?;
             bar.finish_and_clear();
             if global.json {
                 let differences = differences_table(&proof.shown).to_json();
@@ -158,6 +178,29 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             proof.verdict()
         }
     }
+}
+
+async fn prove_one(global: &Global, clients: &Clients, bill_id: String) -> Result<()> {
+    let output = global.output();
+    let proof = clients.bills().prove_bill(ProveBillRequest { bill_id }).await?.into_inner();
+    let bill = present(proof.bill, "bill")?;
+    if global.json {
+        let mut value = bills_table(std::slice::from_ref(&bill)).to_json()[0].take();
+        value["equal"] = json!(proof.equal);
+        value["differences"] = differences_table(&proof.differences).to_json();
+        output.value(&value)?;
+    } else {
+        output.record(&bills_table(std::slice::from_ref(&bill)))?;
+        output.say("")?;
+        match proof.equal {
+            true => output.say(&output.style.green("recomputed from its usage and price lists: equal"))?,
+            false => output.table(&differences_table(&proof.differences))?,
+        }
+    }
+    if proof.equal {
+        return Ok(());
+    }
+    Err(Failure::Proof(format!("{} differences in {}", proof.differences.len(), bill.id)))
 }
 
 impl Proof {

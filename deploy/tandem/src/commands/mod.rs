@@ -6,6 +6,8 @@ pub mod alert;
 pub mod approval;
 pub mod audit;
 pub mod bill;
+pub mod bill_export;
+pub mod bill_monthly;
 pub mod callback;
 pub mod check_config;
 pub mod clock;
@@ -20,23 +22,24 @@ pub mod marketplace;
 pub mod metering;
 pub mod migrate;
 pub mod outbox;
-pub mod price;
 pub mod package;
-pub mod pdf;
 pub mod payment;
+pub mod pdf;
+pub mod price;
 pub mod recharge;
-mod recharge_list;
+pub mod recharge_list;
 pub mod reconcile;
 pub mod sandbox;
-mod sandbox_pay;
+pub mod sandbox_pay;
+pub mod spend;
 pub mod token;
 pub mod up;
 pub mod usage;
 pub mod voucher;
 pub mod wallet;
 pub mod workspace;
-pub mod workspace_change;
 pub mod workspace_acts;
+pub mod workspace_change;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Attempt as _, Result};
@@ -74,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Alert(args) => alert::run(global, args).await,
         Command::Job(args) => job::run(global, args).await,
         Command::Invoice(args) => invoice::run(global, args).await,
+        Command::Spend(args) => spend::run(global, args).await,
         Command::Ledger(args) => ledger::run(global, args).await,
         Command::Wallet(args) => wallet::run(global, args).await,
         Command::Recharge(args) => recharge::run(global, args).await,

@@ -7,8 +7,8 @@ use tandem_proto::billing::v1::{
 };
 use tandem_proto::console::v1::{GetWorkspaceRequest, Workspace};
 
-use crate::cli::{Global, Limit, Once};
 use super::workspace_change;
+use crate::cli::{Global, Limit, Once};
 use crate::client::{Clients, Listed, PAGE_SIZE, all_pages, present};
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};

@@ -10,8 +10,8 @@ use tandem_service_kit::config::{
 use tandem_service_kit::identity::{SigningKey, role_name};
 
 use super::market::Market;
-use crate::data_dir::{APPROVER, APPROVER_KEY, Endpoints, IDENTITY_KEY, ROLES};
 use super::{Options, payments};
+use crate::data_dir::{APPROVER, APPROVER_KEY, Endpoints, IDENTITY_KEY, ROLES};
 use crate::failure::Result;
 
 /// Connections to PostgreSQL for each service: one process has two, and a small machine's server takes a hundred.

@@ -71,8 +71,7 @@ impl PaymentSandbox {
         let keys = std::iter::once(self.0.api_key.expose_secret());
         let proved = Proof::of(headers).and_then(|p| p.check(purpose, body, keys, (self.0.now)()));
         proved.map_err(|_| (StatusCode::UNAUTHORIZED, "SIGNATURE_WRONG"))?;
-        let call: T =
-            serde_json::from_slice(body).map_err(|_| (StatusCode::BAD_REQUEST, "BODY_WRONG"))?;
+        let call: T = serde_json::from_slice(body).map_err(|_| (StatusCode::BAD_REQUEST, "BODY_WRONG"))?;
         if merchant(&call) == self.0.config.merchant {
             Ok(call)
         } else {
