@@ -210,7 +210,7 @@ pub(super) fn capital_yuan(minor: i64) -> String {
             }
             // Zeros in front say nothing.
             if zero && !text.trim_start_matches('负').is_empty() {
-                text.push_str("零");
+                text.push('零');
             }
             zero = false;
             text.push_str(digit(d));

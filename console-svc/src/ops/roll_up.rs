@@ -120,7 +120,7 @@ mod tests {
             let expected = vec![series(7, 0), series(30, counted), logs.clone()];
             assert_eq!(count_by_new_policy(day, std::slice::from_ref(&drop)), expected);
         }
-        assert_eq!(count_by_new_policy(vec![logs.clone()], &[]), [logs.clone()]);
+        assert_eq!(count_by_new_policy(vec![logs.clone()], &[]), std::slice::from_ref(&logs));
         assert_eq!(count_by_new_policy(vec![logs.clone()], &[drop]), [logs]);
     }
 }
