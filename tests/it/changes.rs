@@ -85,7 +85,7 @@ async fn retention_changed_at_noon_gives_two_lines_of_logs_and_one_of_metrics(
 
 async fn a_moved_workspace_is_billed_to_its_new_account(engine: Engine) -> anyhow::Result<()> {
     let system = Setup::new(engine).run().await?;
-    let (li, shop) = system.direct_customer("cn1", "li").await?;
+    let (li, shop) = system.direct_customer("cn1", "lin").await?;
     let (wang, other) = system.direct_customer("cn1", "wang").await?;
     for account in [&shop.account, &other.account] {
         system.recharge(account, "CNY", 10_000).await?;
@@ -116,7 +116,7 @@ async fn a_moved_workspace_is_billed_to_its_new_account(engine: Engine) -> anyho
     let to_code = system
         .eventually("the other code is mailed", async || {
             let mails = system.mails_to(&wang.email)?.into_iter();
-            Ok(mails.filter(|m| m.text.contains("li") && m.subject.contains("迁移")).find_map(|m| m.code()))
+            Ok(mails.filter(|m| m.text.contains("lin") && m.subject.contains("迁移")).find_map(|m| m.code()))
         })
         .await?;
     let go = billing::MoveWorkspaceRequest {

@@ -160,9 +160,10 @@ async fn a_customer_is_verified_asks_and_is_sent_an_invoice(engine: Engine) -> a
     let (_, paid) = system.direct_customer("cn1", "invoiced").await?;
     let account = paid.account.clone();
     system.recharge(&account, "CNY", 100_000).await?;
-    let march = day("2026-03-01")?;
-    let hour = hours(march, "Asia/Shanghai")?[15];
-    let point = tandem_tests::day::point(&paid.workspace, hour, BillingItem::Trigger, 50_000);
+    let march = day("2026-03-02")?;
+    let hours = hours(march, "Asia/Shanghai")?;
+    system.advance_to(hours[23]).await?;
+    let point = tandem_tests::day::point(&paid.workspace, hours[2], BillingItem::Trigger, 50_000);
     system.record_all(vec![point]).await?;
     system.finish_day("cn1", march).await?;
     let bill = system.bills(&account).await?.into_iter().next().context("a bill")?;

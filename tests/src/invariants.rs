@@ -118,7 +118,8 @@ impl System {
             let sql = "SELECT COUNT(*) FROM usage_total WHERE delivered_revision < revision";
             let dirty = "SELECT COUNT(*) FROM usage_dirty";
             let console = self.console_rows().await?;
-            Ok((console.number(sql).await? == 0 && console.number(dirty).await? == 0).then_some(()))
+            // In this order: what is dirty becomes a total that is not delivered yet.
+            Ok((console.number(dirty).await? == 0 && console.number(sql).await? == 0).then_some(()))
         })
         .await?;
         let told = "SELECT workspace_id || '/' || CAST(usage_day AS TEXT) || '/' || CAST(retention_days AS TEXT) || '/' \

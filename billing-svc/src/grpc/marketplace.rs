@@ -160,7 +160,8 @@ impl MarketplaceService for Service {
             }
             Some(pb::get_subscription_request::Key::VendorInstance(instance)) => {
                 let vendor = named("vendor_instance.vendor", Vendor::from_message(instance.vendor))?;
-                subscription::find_instance(db, vendor, instance.vendor_instance_id.trim()).await?
+                let id = validate::maybe("vendor_instance.vendor_instance_id", &instance.vendor_instance_id)?;
+                subscription::find_instance(db, vendor, id).await?
             }
             None => return Err(Fault::field("key", "is required").into()),
         };

@@ -15,7 +15,7 @@ use crate::output::{Cell, Table};
 
 /// Where a document goes, and in which language it is.
 #[derive(Debug, clap::Args)]
-pub struct Target {
+pub(super) struct Target {
     /// The file to write; `-` writes to standard output [default: the document's own name]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -35,7 +35,7 @@ enum Tongue {
 
 impl Target {
     /// The wished language as a message has it.
-    pub fn language(&self) -> i32 {
+    pub(super) fn language(&self) -> i32 {
         let language = match self.language {
             None => Language::Unspecified,
             Some(Tongue::Zh) => Language::Zh,
@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// Writes a document and says where it is.
-    pub fn write(&self, global: &Global, pdf: &[u8], file_name: &str) -> Result<()> {
+    pub(super) fn write(&self, global: &Global, pdf: &[u8], file_name: &str) -> Result<()> {
         let path = self.output.clone().unwrap_or_else(|| PathBuf::from(file_name));
         if path.as_os_str() == "-" {
             let mut out = std::io::stdout();
@@ -64,7 +64,13 @@ impl Target {
 }
 
 /// Writes the document of a bill: `bil_…`, or a month such as 2026-03.
-pub async fn bill(global: &Global, clients: &Clients, account: &str, bill: &str, to: &Target) -> Result<()> {
+pub(super) async fn bill(
+    global: &Global,
+    clients: &Clients,
+    account: &str,
+    bill: &str,
+    to: &Target,
+) -> Result<()> {
     let of = bill.to_owned();
     let request = GetBillDocumentRequest {
         billing_account_id: clients.billing_account_id(account).await?,

@@ -21,7 +21,7 @@ Examples:
   tandem workspace bindings --account lin_teahouse
   tandem workspace history wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f
   tandem workspace log-mode wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f volume
-  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f alibaba --later
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f CLOUD --later
   tandem workspace move wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f --to wang_coffee
   tandem workspace retention wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f LOG_COUNT 30
   tandem workspace unlock-link wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f

@@ -7,8 +7,9 @@ use tandem_proto::billing::v1::{
     GetBindingRequest, MoveWorkspaceRequest, RequestSettlementChangeRequest, SendMoveCodesRequest,
     WorkspaceBinding,
 };
-use tandem_proto::common::v1::{BillingItem, PurchaseIds, SettlementMethod};
+use tandem_proto::common::v1::{BillingItem, PurchaseIds};
 use tandem_proto::console::v1::{GetWorkspaceRequest, SetRetentionRequest};
+use tandem_proto::settlement::SettlementMethod;
 
 use super::workspace::{bindings_table, record};
 use crate::cli::Once;
@@ -20,16 +21,15 @@ use crate::output::{Cell, Output, Table};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f billing-center
-  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f alibaba --vendor-account 1744500000000021 --instance 1551234567
-  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f aws --later
-  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f aws --cancel")]
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f billing_center
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f CLOUD --vendor-account 1744500000000021 --instance 1551234567
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f CLOUD --later     the purchase is still to be made
+  tandem workspace settle wks_0198d9ca4e1a7e1c8d5f0a3b2c4d5e6f CLOUD --cancel    and is not going to be")]
 pub struct Settle {
     /// The workspace, wks_…
     workspace: String,
-    /// Who is charged
-    #[arg(value_enum)]
-    method: Method,
+    /// Who is charged: billing_center, or a cloud by its name
+    method: SettlementMethod,
     /// A purchase: the buyer's account ID in the cloud
     #[arg(long, value_name = "ID", requires = "instance")]
     vendor_account: Option<String>,
@@ -52,39 +52,12 @@ pub struct Settle {
     once: Once,
 }
 
-/// A way of settling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Method {
-    /// The account's own balance
-    BillingCenter,
-    /// Alibaba Cloud
-    Alibaba,
-    /// Amazon Web Services
-    Aws,
-    /// Huawei Cloud
-    Huawei,
-    /// Microsoft Azure
-    Azure,
-}
-
-impl Method {
-    fn to_message(self) -> i32 {
-        i32::from(match self {
-            Method::BillingCenter => SettlementMethod::BillingCenter,
-            Method::Alibaba => SettlementMethod::AlibabaCloud,
-            Method::Aws => SettlementMethod::Aws,
-            Method::Huawei => SettlementMethod::HuaweiCloud,
-            Method::Azure => SettlementMethod::Azure,
-        })
-    }
-}
-
 /// Changes the method, or notes or forgets that it is to be changed.
 pub async fn settle(clients: &Clients, output: Output, args: Settle) -> Result<()> {
     let present_binding = binding(clients, &args.workspace).await?;
     let (request_id, workspace_id) = (args.once.id(), args.workspace.clone());
     let billing_account_id = present_binding.billing_account_id.clone();
-    let settlement_method = args.method.to_message();
+    let settlement_method = i32::from(args.method.to_message());
     let refused = |status| Failure::of_act(status, &request_id);
     let mut bindings = clients.bindings();
     let waits = present_binding.pending_change.as_ref();
