@@ -117,7 +117,7 @@ pub(crate) async fn moves(
         workspace_ids: vec![workspace.to_owned()],
         settlement_method: SettlementMethod::AlibabaCloud.into(),
     };
-    let other = with(&ask, |m| m.settlement_method = SettlementMethod::Aws.into());
+    let other = with(&ask, |m| m.workspace_ids.push(format!("wks_{}", "0".repeat(32))));
     repeat(system, seen, "/tandem.billing.v1.BindingService/RequestSettlementChange", &ask, &other).await?;
     let cancel = billing::CancelSettlementChangeRequest {
         request_id: request_id("cancel"),

@@ -81,7 +81,8 @@ const BILLING: &[(&str, &str)] = &[
     ),
     (
         "I-18: each bound workspace has one lasting period, and a dissolved one has none",
-        "SELECT w.workspace_id FROM workspace w WHERE CASE WHEN w.standing = 'dissolved' THEN 0 ELSE 1 END <> \
+        "SELECT w.workspace_id FROM workspace w WHERE w.left_at IS NULL \
+         AND CASE WHEN w.standing = 'dissolved' THEN 0 ELSE 1 END <> \
          (SELECT COUNT(*) FROM workspace_binding b WHERE b.workspace_id = w.workspace_id AND b.effective_to IS NULL)",
     ),
     (

@@ -82,6 +82,13 @@ impl Standing {
         (counting && self.cause == Some(cause)).then_some(Standing::ACTIVE)
     }
 
+    /// Ends the countdown or the lock that a cause had started, whatever is owed: what two people decided. `None` when
+    /// nothing changes.
+    pub fn release(self, cause: LockCause) -> Option<Standing> {
+        let held = matches!(self.state, WorkspaceStanding::LockCountdown | WorkspaceStanding::Locked);
+        (held && self.cause == Some(cause)).then_some(Standing::ACTIVE)
+    }
+
     /// What an operator's unlock makes of it (5.2, D7). `settled` says that whoever pays for the workspace owes nothing.
     ///
     /// A forced unlock while something is owed is a grace: a countdown of 14 days from now, at whose end it is locked

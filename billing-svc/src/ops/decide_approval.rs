@@ -122,7 +122,7 @@ async fn unlock(
     let freed: Vec<_> = prospect
         .held
         .into_iter()
-        .filter_map(|w| w.standing.settle(LockCause::Arrears).map(|standing| (w, standing)))
+        .filter_map(|w| w.standing.release(LockCause::Arrears).map(|standing| (w, standing)))
         .collect();
     stand::change(tx, &freed, now).await?;
     let workspaces: Vec<_> = freed.into_iter().map(|(w, _)| w).collect();

@@ -113,6 +113,6 @@ async fn held(
         None => workspace::lock_settled_by_billing_center(tx, std::slice::from_ref(&payer.id)).await?,
     };
     let held: Vec<Workspace> =
-        found.into_iter().filter(|w| w.standing.settle(LockCause::Arrears).is_some()).collect();
+        found.into_iter().filter(|w| w.standing.release(LockCause::Arrears).is_some()).collect();
     if held.is_empty() { Err(Reason::NothingToUnlock.into()) } else { Ok(held) }
 }

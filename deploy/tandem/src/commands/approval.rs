@@ -112,7 +112,7 @@ struct Asked {
     #[arg(long)]
     unlock: bool,
     /// Only this workspace, wks_…
-    #[arg(long, value_name = "WORKSPACE", requires = "unlock")]
+    #[arg(long, value_name = "WORKSPACE", conflicts_with_all = ["credit", "debit", "refund"])]
     workspace: Option<String>,
     /// For how many days from the approval on; then a new countdown of 14 days starts
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(i32).range(1..=30))]
