@@ -314,9 +314,13 @@ impl Answers {
             ("reply", Kind::Bytes),
             ("created_at", Kind::Int),
         ]);
-        let mut records = Vec::new();
+        let mut answers: Vec<_> = answers.into_iter().collect();
+        let records = answers.iter().filter_map(|(key, reply)| key.record(reply, now)).collect();
+        // In the order of the index: ids mostly grow with time, and so each goes to the end of it.
+        answers.sort_unstable_by(|(a, _), (b, _)| {
+            (&a.principal, a.method, &a.request_id).cmp(&(&b.principal, b.method, &b.request_id))
+        });
         for (key, reply) in answers {
-            records.extend(key.record(&reply, now));
             let [principal, method, request_id] = key.place();
             let (digest, reply) = (key.digest.clone().into(), reply.into());
             rows.push([principal, method, request_id, digest, reply, now.as_microsecond().into()]);

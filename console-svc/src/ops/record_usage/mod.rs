@@ -43,8 +43,10 @@ pub type Answer = Result<RecordUsageResponse, Fault>;
 const LANES: usize = 2;
 /// Points from which on a batch is large.
 const LARGE_POINTS: usize = 200;
-/// How long small batches wait at most until half of the callers of the last two groups are there.
+/// How long small batches wait at most for the callers who can be back by now.
 const LINGER_MAX: Duration = Duration::from_millis(3);
+/// Groups whose callers are remembered.
+const COMPANY_GROUPS: usize = 4;
 /// Groups of a lane that may be on their way: one is written, one is prepared.
 const GROUPS_MAX: usize = 2;
 
@@ -97,6 +99,27 @@ struct Prepared {
 struct Group {
     batches: Vec<Prepared>,
     place: OwnedSemaphorePermit,
+    /// Its callers among those who wait for an answer.
+    callers: Flying,
+}
+
+/// Callers of a group that is on its way; they are counted until it is written.
+struct Flying {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl Flying {
+    fn start(all: &Arc<AtomicUsize>, own: usize) -> Flying {
+        all.fetch_add(own, Ordering::Relaxed);
+        Flying { all: Arc::clone(all), own }
+    }
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
+    }
 }
 
 /// A point that may be written.
@@ -194,8 +217,9 @@ async fn prepare_groups(
     ready: mpsc::UnboundedSender<Group>,
 ) {
     let mut arrived: VecDeque<Job> = VecDeque::new();
-    // Callers in the last two groups, if they were of small batches.
-    let mut company = [0, 0];
+    // How many callers of small batches there were at a time, lately, and how many of them wait for an answer.
+    let mut company: VecDeque<usize> = VecDeque::with_capacity(COMPANY_GROUPS);
+    let flying: Arc<AtomicUsize> = Arc::default();
     let mut known = prepare::Known::default();
     let lane = Arc::new(Semaphore::new(GROUPS_MAX));
     loop {
@@ -207,25 +231,37 @@ async fn prepare_groups(
         // Never closed, so this only ever waits.
         let Ok(place) = Arc::clone(&lane).acquire_owned().await else { return };
         if small {
-            linger(&mut waiting, &mut arrived, (company[0] + company[1]) / 2).await;
+            let all = company.iter().copied().max().unwrap_or(0);
+            linger(&mut waiting, &mut arrived, all, &flying).await;
         }
         while let Ok(job) = waiting.try_recv() {
             arrived.push_back(job);
         }
         let group = take_group(&mut arrived);
-        company = [company[1], if small { group.len() } else { 0 }];
+        if company.len() == COMPANY_GROUPS {
+            company.pop_front();
+        }
+        let at_a_time = group.len() + arrived.len() + flying.load(Ordering::Relaxed);
+        company.push_back(if small { at_a_time } else { 0 });
+        let callers = Flying::start(&flying, group.len());
         let batches = prepare::group(&context, &mut known, group).await;
-        if !batches.is_empty() && ready.send(Group { batches, place }).is_err() {
+        if !batches.is_empty() && ready.send(Group { batches, place, callers }).is_err() {
             return;
         }
     }
 }
 
 /// Gives callers who were answered a moment ago, and mostly call again at once, the time to come back: then they share
-/// the next commit as well. A lone caller had no company and waits for nobody.
-async fn linger(waiting: &mut mpsc::UnboundedReceiver<Job>, arrived: &mut VecDeque<Job>, company: usize) {
+/// the next commit as well. Half of `all` makes a group, and those who still wait for an answer cannot be back. A lone
+/// caller had no company and waits for nobody.
+async fn linger(
+    waiting: &mut mpsc::UnboundedReceiver<Job>,
+    arrived: &mut VecDeque<Job>,
+    all: usize,
+    flying: &AtomicUsize,
+) {
     let all_are_back = async {
-        while arrived.len() < company
+        while arrived.len() < (all / 2).min(all.saturating_sub(flying.load(Ordering::Relaxed)))
             && let Some(job) = waiting.recv().await
         {
             arrived.push_back(job);
@@ -256,6 +292,7 @@ async fn write_groups(context: Context, mut groups: mpsc::UnboundedReceiver<Grou
     let mut habit = write::Habit::default();
     while let Some(group) = groups.recv().await {
         write::group(&context, &mut habit, group.batches).await;
+        drop(group.callers);
         drop(group.place);
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn run(sandbox: &SandboxClient, output: Output, args: Args) -> 
     output.record(&Table::of_one(vec![
         ("recharge_id", Cell::text(&recharge)),
         ("payment", Cell::text(&paid.payment_id)),
-        ("amount", Cell::text(&money(paid.amount_minor, &paid.currency))),
+        ("amount", Cell::text(money(paid.amount_minor, &paid.currency))),
         ("paid_at", Cell::Time(paid.paid_at)),
     ]))
 }
@@ -151,7 +151,7 @@ fn orders_table(orders: &[SandboxOrder]) -> Table {
         let payments = payments.map(|p| format!("{} {}", p.payment_id, money(p.amount_minor, &p.currency)));
         table.row([
             Cell::text(&order.order_id),
-            Cell::text(&money(order.amount_minor, &order.currency)),
+            Cell::text(money(order.amount_minor, &order.currency)),
             Cell::Time(order.expires_at),
             Cell::List(payments.collect()),
         ]);
