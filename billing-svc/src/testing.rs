@@ -322,5 +322,12 @@ impl Bench {
         let bills =
             prove_bills(&self.db, None, None, &Page::from_request(500, "", 2).unwrap()).await.unwrap();
         assert_eq!(bills.differences, []);
+        // The newest ones also by themselves.
+        let text = "SELECT id FROM daily_bill ORDER BY id DESC LIMIT 10";
+        for row in crate::store::read::all(&self.db.read, text, []).await.unwrap() {
+            let id = crate::store::read::Row(&row, "daily_bill").parse("id").unwrap();
+            let proved = crate::ops::prove_bill::prove_bill(&self.db, &id).await.unwrap();
+            assert_eq!(proved.differences, [], "{id}");
+        }
     }
 }

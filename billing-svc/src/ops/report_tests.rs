@@ -285,6 +285,31 @@ async fn replicas_make_each_month_once_and_a_large_one_in_steps() {
     }
 }
 
+/// I-27: accounts whose month cannot be made hold up nobody, are told of as a failure, and are not tried without a pause.
+#[tokio::test]
+async fn accounts_that_fail_hold_up_no_other() {
+    for bench in both("month_poison").await {
+        let account = bench.account("alice").await;
+        let shop = bench.workspace(&account, "shop").await;
+        used(&bench, "2026-03-31", &[(&shop, Trigger, 0, 10_000)]).await;
+        // Months without a single bill cannot come about, and cannot be finished.
+        for name in ["broken", "worse"] {
+            let id = bench.account(name).await;
+            let text = "INSERT INTO monthly_bill (billing_account_id, month, currency, region, progress, bill_count) \
+                        VALUES (?, 202603, 'CNY', 'domestic', 'open', 1)";
+            bench.run(text, [id.as_str().into()]).await;
+        }
+        bench.clock.advance_to(at("2026-04-04T00:00:00Z"));
+        let run = || roll_months::run(&bench.ctx, bench.ctx.clock.now());
+        assert_eq!(run().await, Ok(1));
+        assert_eq!(shown(&bench, &account, "2026-03").await.state, MonthlyState::Generated);
+        assert_eq!(run().await.unwrap_err().reason, Reason::Conflict);
+        assert!(roll_months::run_month(&bench.ctx, month("2026-03"), None, true).await.is_err());
+        assert_eq!(bench.number("SELECT COUNT(*) FROM monthly_bill WHERE progress <> 'generated'").await, 2);
+        prove(&bench).await;
+    }
+}
+
 #[tokio::test]
 async fn a_corrupted_month_or_bill_is_found() {
     for bench in both("month_corrupt").await {

@@ -82,22 +82,23 @@ async fn month_batch(ctx: &Context, choice: Choice<'_>) -> Result<(usize, usize)
         let keys: Vec<MonthKey> = batch.into_iter().map(|m| m.key).collect();
         let done = match step(ctx, &keys, now).await {
             // One account's trouble holds up no other account (I-27).
-            Err(_) if keys.len() > 1 => {
-                let mut done = 0;
+            Err(fault) if keys.len() > 1 => {
+                let mut alone = Err(fault);
                 for key in &keys {
                     match step(ctx, std::slice::from_ref(key), now).await {
-                        Ok(one) => done += one,
+                        Ok(one) => alone = Ok(alone.unwrap_or(0) + one),
                         Err(fault) => failed = Some(report(key, fault)),
                     }
                 }
-                Ok(done)
+                // Where not even one could be made alone, nothing was done.
+                alone
             }
             other => other,
         };
         match (done, keys.first()) {
             (Ok(done), _) => (steps, finished) = (steps + 1, finished + done),
-            (Err(fault), Some(key)) => failed = Some(report(key, fault)),
-            (Err(fault), None) => failed = Some(fault),
+            (Err(fault), Some(key)) if keys.len() == 1 => failed = Some(report(key, fault)),
+            (Err(fault), _) => failed = Some(fault),
         }
     }
     if finished > 0 {
