@@ -175,7 +175,8 @@ fn compare_lines(lines: &[Line], again: &Draft, report: &mut impl FnMut(String, 
 /// What the ledger says was earned with the bill.
 async fn posted(db: &impl ConnectionTrait, b: &Bill) -> Result<i64, StoreError> {
     let text = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) AS earned FROM ledger_entry \
-                WHERE billing_account_id = ? AND account = 'revenue' AND transfer_id IN (?, ?, ?)";
+                WHERE billing_account_id = ? AND (account = 'revenue' OR account LIKE 'revenue:%') \
+                AND transfer_id IN (?, ?, ?)";
     use crate::domain::ledger::{Cause, CauseKind};
     let id = |kind| Cause::new(kind, b.id.as_str()).transfer_id().into();
     let values = [
