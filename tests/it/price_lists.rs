@@ -127,7 +127,7 @@ async fn logs_are_charged_by_count_or_by_volume_never_by_both(engine: Engine) ->
     system.finish_day("cn1", first.next()).await?;
     let bill = system.bill(&paid.account, &paid.workspace, "2026-03-03").await?;
     let expected =
-        vec![("LOG_INGEST/14".to_owned(), 2_000_000), ("LOG_COUNT/14 of 2026-03-02".to_owned(), 1_500_000)];
+        vec![("LOG_INGEST/14".to_owned(), 2_000_000), ("LOG_COUNT of 2026-03-02".to_owned(), 1_500_000)];
     ensure!(amounts(&bill) == expected, "{bill:?}");
     // The Console's statistics have both.
     let request = ListUsageRequest {
