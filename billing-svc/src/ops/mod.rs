@@ -92,6 +92,8 @@ mod approval_tests;
 #[cfg(test)]
 mod calendar_tests;
 #[cfg(test)]
+mod corruption_tests;
+#[cfg(test)]
 mod debt_tests;
 #[cfg(test)]
 mod invoice_tests;

@@ -61,7 +61,8 @@ pub async fn prove_bills(
         page.cut(rows, |b| vec![b.billing_account.as_str().to_owned(), b.id.as_str().to_owned()]);
     let lines = bill::lines(&db, &bills).await?;
     let payments = bill::payments(&db, &bills).await?;
-    let usage = usage_against_lines(&db, &bills).await?;
+    let mut usage = usage_against_lines(&db, &bills).await?;
+    usage.extend(lines_without_usage(&db, &bills).await?);
     let altered = price::altered(&db, &lists).await?;
     let modes = log_mode::of(&db, bills.iter().map(|b| &b.workspace)).await?;
     let aside = set_aside_against_modes(&db, &bills, &modes).await?;
@@ -96,12 +97,16 @@ fn prove(
         }
     };
     let mut sum = Ok(LineAmount::zero(b.currency));
+    let mut restricted = Ok(LineAmount::zero(b.currency));
     let mut rounding = LineAmount::zero(b.currency);
     for line in lines {
         let Some(item) = line.item else {
             rounding = line.amount;
             continue;
         };
+        if item.is_restricted() {
+            restricted = restricted.and_then(|sum: LineAmount| sum.checked_add(line.amount));
+        }
         if line.package.is_some() {
             // Proved against the package and what is recorded of it.
             sum = sum.and_then(|sum: LineAmount| sum.checked_add(line.amount));
@@ -135,6 +140,15 @@ fn prove(
             let (total, rounded) = payable(sum);
             differ("payable".into(), stored.to_string(), total.to_string());
             differ("rounding".into(), rounding.to_string(), rounded.to_string());
+            if let Ok(restricted) = restricted {
+                let minor = payable(restricted).0.minor.clamp(0, total.minor.max(0));
+                let restricted = Money { minor, currency: b.currency };
+                differ(
+                    "restricted".into(),
+                    Money { minor: b.restricted, currency: b.currency }.to_string(),
+                    restricted.to_string(),
+                );
+            }
         }
         Err(error) => differ("payable".into(), stored.to_string(), error.to_string()),
     }
@@ -218,6 +232,36 @@ async fn set_aside_against_modes(
             let (stored, recomputed) = ("set aside".to_owned(), mode.item().name().to_owned());
             differences.push(Difference { bill: row.parse("bill_id")?, what, stored, recomputed });
         }
+    }
+    Ok(differences)
+}
+
+/// Lines for what the workspace never used.
+async fn lines_without_usage(
+    db: &impl ConnectionTrait,
+    bills: &[Bill],
+) -> Result<Vec<Difference>, StoreError> {
+    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("bill_id", Kind::Text)]);
+    for b in bills {
+        rows.push([b.billing_account.as_str().into(), b.id.as_str().into()]);
+    }
+    let rel = rows.relation(db.get_database_backend(), "r", 1)?;
+    let text = format!(
+        "SELECT r.bill_id, l.number, l.item, l.quantity FROM {} JOIN daily_bill b \
+         ON b.billing_account_id = r.billing_account_id AND b.id = r.bill_id \
+         JOIN bill_line l ON l.billing_account_id = r.billing_account_id AND l.bill_id = r.bill_id \
+         WHERE l.kind <> 'rounding' AND NOT EXISTS (SELECT 1 FROM usage_day u \
+          WHERE u.billing_account_id = b.billing_account_id AND u.workspace_id = b.workspace_id \
+          AND u.usage_day = COALESCE(l.adjusted_day, b.usage_day) AND u.item = l.item \
+          AND u.retention_days = l.retention_days AND u.sub_key = l.sub_key)",
+        rel.sql
+    );
+    let mut differences = Vec::new();
+    for row in read::all(db, &text, rel.values).await? {
+        let row = Row(&row, "bill_line");
+        let what = format!("line {} {} without usage", row.small("number")?, row.text("item")?);
+        let (stored, recomputed) = (row.int("quantity")?.to_string(), "0".to_owned());
+        differences.push(Difference { bill: row.parse("bill_id")?, what, stored, recomputed });
     }
     Ok(differences)
 }

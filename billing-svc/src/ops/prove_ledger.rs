@@ -1,4 +1,5 @@
-//! Recomputes the ledger from its entries, and says what is unsound (I-01, I-02, I-07).
+//! Recomputes the ledger from its entries, and says what is unsound (I-01, I-02, I-07),
+//! and that lots and bills say the same as its entries.
 
 use sea_orm::ConnectionTrait;
 use tandem_proto::ids::BillingAccountId;
@@ -98,7 +99,68 @@ pub async fn prove_ledger(db: &Database, account: Option<&BillingAccountId>) -> 
          LIMIT {DIFFERENCES_MAX}"
     );
     collect(db, &text, values(), "order of packages", &mut differences).await?;
+    unsound_lots(db, scope, account, &mut differences).await?;
+    bills_against_entries(db, scope, account, &mut differences).await?;
     Ok(Proof { entries, sums, differences })
+}
+
+/// Every account that has entries has a row, every lot's account has a lot, and a lot is open while something is left.
+async fn unsound_lots(
+    db: &impl ConnectionTrait,
+    scope: &str,
+    account: Option<&BillingAccountId>,
+    differences: &mut Vec<Difference>,
+) -> Result<(), StoreError> {
+    let values = || account.map(|id| id.as_str().into());
+    let text = format!(
+        "SELECT e.billing_account_id, e.account AS name, CAST(0 AS BIGINT) AS stored, COUNT(*) AS recomputed \
+         FROM ledger_entry e WHERE {scope} AND NOT EXISTS (SELECT 1 FROM ledger_account a \
+            WHERE a.billing_account_id = e.billing_account_id AND a.account = e.account) \
+         GROUP BY e.billing_account_id, e.account LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "entries without the account", differences).await?;
+    let text = format!(
+        "SELECT e.billing_account_id, e.account AS name, CAST(COALESCE(CASE WHEN l.is_open THEN 1 ELSE 0 END, -1) AS BIGINT) \
+         AS stored, CAST(CASE WHEN e.balance > 0 THEN 1 ELSE 0 END AS BIGINT) AS recomputed \
+         FROM ledger_account e LEFT JOIN lot l ON l.billing_account_id = e.billing_account_id AND l.account = e.account \
+         WHERE {scope} AND e.kind IN ('general_voucher', 'discount_voucher', 'prepaid_card', 'cash') \
+         AND (l.id IS NULL OR l.is_open <> (e.balance > 0)) LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "open lot of", differences).await
+}
+
+/// What was earned by each bill is what it asks for, as far as a cloud has not still to take it; and what each lot or
+/// cloud gave in each transfer is what bills say it paid.
+async fn bills_against_entries(
+    db: &impl ConnectionTrait,
+    scope: &str,
+    account: Option<&BillingAccountId>,
+    differences: &mut Vec<Difference>,
+) -> Result<(), StoreError> {
+    let values = || account.map(|id| id.as_str().into());
+    let text = format!(
+        "SELECT e.billing_account_id, e.name, CAST(SUM(e.due) AS BIGINT) AS stored, CAST(SUM(e.earned) AS BIGINT) \
+         AS recomputed FROM (SELECT billing_account_id, id AS name, currency, \
+            CASE WHEN state IN ('submitted', 'rejected') THEN paid ELSE payable END AS due, 0 AS earned FROM daily_bill \
+            UNION ALL SELECT billing_account_id, cause_id, currency, 0, amount FROM ledger_entry \
+            WHERE cause IN ('bill', 'bill_moved', 'cloud_bill') AND (account = 'revenue' OR account LIKE 'revenue:%')\
+         ) AS e WHERE {scope} GROUP BY e.billing_account_id, e.name, e.currency HAVING SUM(e.due) <> SUM(e.earned) \
+         LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "earned by", differences).await?;
+    let text = format!(
+        "SELECT e.billing_account_id, e.transfer_id || ' from ' || e.payer AS name, CAST(SUM(e.paid) AS BIGINT) AS stored, \
+         CAST(SUM(e.given) AS BIGINT) AS recomputed FROM (SELECT billing_account_id, transfer_id, \
+            CASE WHEN instrument = 'cloud' THEN instrument ELSE instrument || ':' || lot END AS payer, \
+            amount AS paid, 0 AS given FROM bill_payment \
+            UNION ALL SELECT billing_account_id, transfer_id, \
+            CASE WHEN account LIKE 'cloud_clearing:%' THEN 'cloud' ELSE account END, 0, -amount FROM ledger_entry \
+            WHERE cause IN ('bill', 'bill_moved', 'cloud_bill', 'repayment') AND account LIKE '%:%' \
+            AND account NOT LIKE 'revenue:%' AND account NOT LIKE 'overdraft:%') AS e \
+         WHERE {scope} GROUP BY e.billing_account_id, e.transfer_id, e.payer HAVING SUM(e.paid) <> SUM(e.given) \
+         LIMIT {DIFFERENCES_MAX}"
+    );
+    collect(db, &text, values(), "paid by", differences).await
 }
 
 async fn collect(
