@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   tandem up                                      everything in one process, state under ./data
   tandem demo                                    the life of two customers, in a few seconds
+  tandem demo money                              the Billing Center's whole money, in a minute
   tandem usage import day.csv                    record usage from a file
   tandem bill list --account lin_teahouse        an account's bills
   tandem bill prove                              recompute every bill from its usage
@@ -113,7 +114,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 pub enum Command {
     /// Start everything in one process: Console, Billing, gateway and the sandbox cloud
     Up(commands::up::Args),
-    /// Live through the life of two customers and prove the result
+    /// Live through a story and prove the result: two customers, or everything about money
     Demo(commands::demo::Args),
     /// Print a fresh service token
     Token(commands::token::Args),

@@ -133,6 +133,12 @@ pub async fn send_callback(url: &str, callback: &SignedCallback) -> Result<Answe
     send(url, request).await
 }
 
+/// Opens a page as a browser set to English does.
+pub async fn open_page(url: &str) -> Result<Answer> {
+    let headers = vec![("accept-language", "en".to_owned())];
+    send(url, Request { method: Method::GET, query: String::new(), headers, body: String::new() }).await
+}
+
 async fn send(url: &str, request: Request) -> Result<Answer> {
     let target = Target { base_url: url.to_owned(), allow_insecure: true, timeout: TIMEOUT };
     let client = HttpClient::new(&target).attempt(|| format!("{url} cannot be called"))?;

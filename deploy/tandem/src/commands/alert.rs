@@ -85,7 +85,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
             };
             let answer = clients.alerts().set_spend_alert(request).await;
             let answer = answer.map_err(|status| Failure::of_act(status, &request_id))?.into_inner();
-            output.table(&table(&[present(answer.alert, "alert")?]))
+            output.table(&alerts_table(&[present(answer.alert, "alert")?]))
         }
         Act::List { account, workspace } => {
             let billing_account_id = clients.billing_account_id(&account).await?;
@@ -99,7 +99,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
                 let page = clients.alerts().list_spend_alerts(request).await?.into_inner();
                 Ok((page.alerts, page.next_page_token))
             });
-            output.table(&table(&listed.await?.rows))
+            output.table(&alerts_table(&listed.await?.rows))
         }
         Act::Delete { workspace, alert, once } => {
             let request_id = once.id();
@@ -115,7 +115,8 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     }
 }
 
-fn table(alerts: &[SpendAlert]) -> Table {
+/// Thresholds as a table.
+pub fn alerts_table(alerts: &[SpendAlert]) -> Table {
     let columns = ["alert_id", "workspace_id", "watches", "threshold", "notify", "last_told", "spent_then"];
     let mut table = Table::new(&columns);
     for alert in alerts {

@@ -185,10 +185,10 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
                 }
             });
             let found = found.await?;
-            return output.list(&table(&found.rows), found.more);
+            return output.list(&approvals_table(&found.rows), found.more);
         }
     };
-    output.record(&table(&[present(shown, "approval")?]))
+    output.record(&approvals_table(&[present(shown, "approval")?]))
 }
 
 async fn request(clients: &Clients, asked: Asked) -> Result<Option<Approval>> {
@@ -240,7 +240,8 @@ fn state_message(state: State) -> ApprovalState {
     }
 }
 
-fn table(approvals: &[Approval]) -> Table {
+/// Acts that take two people as a table.
+pub fn approvals_table(approvals: &[Approval]) -> Table {
     let mut table = Table::new(&[
         "id",
         "account_id",

@@ -76,8 +76,9 @@ enum Act {
     },
 }
 
+/// A service that keeps an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Service {
+pub enum Service {
     /// The Console
     Console,
     /// Billing
@@ -85,7 +86,8 @@ enum Service {
 }
 
 impl Service {
-    fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Service::Console => "console",
             Service::Billing => "billing",
@@ -170,10 +172,11 @@ async fn list(
     rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.time.map(|time| (time.seconds, time.nanos))));
     more |= rows.len() > limit;
     rows.truncate(limit);
-    global.output().list(&table(&rows), more)
+    global.output().list(&rows_table(&rows), more)
 }
 
-fn table(rows: &[(Service, AuditRow)]) -> Table {
+/// Attempts as a table.
+pub fn rows_table(rows: &[(Service, AuditRow)]) -> Table {
     let mut table = Table::new(&[
         "at",
         "service",
@@ -208,11 +211,15 @@ fn table(rows: &[(Service, AuditRow)]) -> Table {
 
 /// What the proof of one service found.
 #[derive(Debug, Default)]
-struct Found {
-    rows: i64,
-    unkeyed: i64,
-    breaks: Vec<AuditBreak>,
-    heads: Vec<AuditHead>,
+pub struct Found {
+    /// Rows that were looked at.
+    pub rows: i64,
+    /// Rows made without a key.
+    pub unkeyed: i64,
+    /// Where the chains are broken.
+    pub breaks: Vec<AuditBreak>,
+    /// Where the chains end.
+    pub heads: Vec<AuditHead>,
 }
 
 async fn prove(
@@ -233,7 +240,7 @@ async fn prove(
             .filter(|head| head.service == service.name())
             .map(|head| AuditHead { chain: head.chain.clone(), number: head.number, hash: head.hash.clone() })
             .collect();
-        let found = prove_one(clients, service, known).await?;
+        let found = prove_service(clients, service, known).await?;
         let count = |n: usize| Cell::Number(i64::try_from(n).unwrap_or(i64::MAX));
         summary.row([
             Cell::text(service.name()),
@@ -275,7 +282,8 @@ async fn prove(
     save.map_or(Ok(()), |path| write(path, &kept))
 }
 
-async fn prove_one(clients: &Clients, service: Service, known: Vec<AuditHead>) -> Result<Found> {
+/// Recomputes every chain of a service and compares it with heads that were kept.
+pub async fn prove_service(clients: &Clients, service: Service, known: Vec<AuditHead>) -> Result<Found> {
     let mut found = Found::default();
     let mut known = known.chunks(KNOWN_MAX).map(<[AuditHead]>::to_vec).collect::<Vec<_>>().into_iter();
     let mut page_token = String::new();

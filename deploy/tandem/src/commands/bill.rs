@@ -341,12 +341,13 @@ pub fn lines_table(bill: &DailyBill) -> Table {
 
 /// What paid a bill as a table.
 pub fn payments_table(bill: &DailyBill) -> Table {
-    let mut table = Table::new(&["instrument", "amount", "paid_at"]);
+    let mut table = Table::new(&["instrument", "amount", "paid_at", "lot_id"]);
     for payment in &bill.paid_by {
         table.row([
             Cell::name(payment.instrument().as_str_name(), "PAYMENT_INSTRUMENT_"),
             Cell::money(payment.amount.as_ref()),
             Cell::time(payment.pay_time),
+            Cell::text(&payment.lot_id),
         ]);
     }
     table

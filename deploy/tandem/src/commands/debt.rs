@@ -49,7 +49,8 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     }
 }
 
-fn record(debt: &Debt) -> Table {
+/// A debt as a record.
+pub fn record(debt: &Debt) -> Table {
     Table::of_one(vec![
         ("billing_account_id", Cell::text(&debt.billing_account_id)),
         ("username", Cell::text(&debt.username)),

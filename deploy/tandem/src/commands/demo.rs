@@ -1,8 +1,10 @@
-//! `tandem demo`: the life of two customers.
+//! `tandem demo`: stories that show what there is, and prove it.
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
+use serde_json::Value;
 use tandem_service_kit::clock::TestClock;
 
 use crate::cli::Global;
@@ -12,20 +14,34 @@ use crate::demo::stage::{Stage, new_suffix};
 use crate::failure::{Attempt as _, Result};
 use crate::up::{Options, System};
 
-/// Live through the life of two customers and prove the result.
+/// A story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Story {
+    /// Two customers: one direct, one through a cloud's market
+    Lives,
+    /// Everything about money: wallet, prices, bills, debt, alerts, changes, packages, invoices, jobs, approvals
+    Money,
+}
+
+/// Live through a story and prove the result.
 ///
-/// One customer registers directly, recharges, uses the product, falls into arrears and pays. The other buys in a
-/// cloud's market, settles three workspaces on two sites through the cloud, and cancels there. Everything goes through
-/// the public calls and signed callbacks. The end are the proofs: the ledger adds up to zero, every bill is recomputed
-/// from its usage, and what was metered is what was billed and what the cloud remembers. Exit code 4 when one fails.
+/// In `lives`, one customer registers directly, recharges, uses the product, falls into arrears and pays. The other buys
+/// in a cloud's market, settles three workspaces on two sites through the cloud, and cancels there. In `money`, four
+/// customers meet everything that the Billing Center does, through five weeks. Everything goes through the public calls
+/// and signed callbacks. The end are the proofs: the ledger adds up to zero, every bill is recomputed from its usage, and
+/// whatever else the story has touched. Exit code 4 when one fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   tandem demo                                              on a system of its own, in a folder that is removed
+  tandem demo money                                        the Billing Center's whole money, documents included
   tandem demo --keep /tmp/demo                             leave the databases and mails there
   tandem up --test-clock 2026-03-01T00:00:00Z & tandem demo --attach")]
 pub struct Args {
-    /// Play on the running `tandem up --test-clock` of --data, whose clock it moves four days
+    /// Which story
+    #[arg(value_enum, default_value_t = Story::Lives)]
+    story: Story,
+    /// Play on the running `tandem up --test-clock` of --data, whose clock it moves four days, or five weeks
     #[arg(long)]
     attach: bool,
     /// Keep the state in this folder
@@ -39,7 +55,7 @@ pub struct Args {
     log: String,
 }
 
-/// Plays the demo.
+/// Plays the story.
 pub async fn run(global: &Global, args: Args) -> Result<()> {
     let output = global.output();
     let began = std::time::Instant::now();
@@ -47,7 +63,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
         // Names are taken on a system that has seen the demo before.
         let suffix = new_suffix();
         let stage = Stage::set(&global.data_dir(), &global.endpoints(), output, suffix).await?;
-        demo::run(&stage).await
+        play(&stage, args.story).await
     } else {
         let temporary = tempfile::tempdir().attempt(|| "making a folder".to_owned())?;
         let data = DataDir::new(args.keep.unwrap_or_else(|| temporary.path().to_owned()));
@@ -56,7 +72,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
         let system = System::start(options).await?;
         let result = async {
             let stage = Stage::set(&data, system.endpoints(), output, String::new()).await?;
-            demo::run(&stage).await
+            play(&stage, args.story).await
         };
         let result = result.await;
         system.stop().await?;
@@ -68,4 +84,16 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     }
     let seconds = began.elapsed().as_secs();
     output.say(&format!("\n{}", output.style.green(&format!("All proofs hold. It took {seconds} s."))))
+}
+
+async fn play(stage: &Stage, story: Story) -> Result<Value> {
+    match story {
+        Story::Lives => demo::lives::run(stage).await,
+        Story::Money => {
+            // Documents are looked at after the story has ended.
+            let folder = tempfile::Builder::new().prefix("tandem-demo-").tempdir();
+            let folder = folder.attempt(|| "making a folder for the documents".to_owned())?.keep();
+            demo::money::run(stage, &folder).await
+        }
+    }
 }

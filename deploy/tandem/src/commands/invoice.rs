@@ -256,8 +256,13 @@ async fn open(global: &Global, clients: &Clients, account: &str, all: bool, limi
         }
     });
     let listed = listed.await?;
+    global.output().list(&open_table(&listed.rows), listed.more)
+}
+
+/// What may be invoiced as a table.
+pub fn open_table(items: &[pb::Invoiceable]) -> Table {
     let mut table = Table::new(&["month", "card_id", "paid", "invoiced", "open"]);
-    for item in &listed.rows {
+    for item in items {
         let (month, card) = match &item.source {
             Some(pb::invoiceable::Source::Month(month)) => (month.as_str(), ""),
             Some(pb::invoiceable::Source::CardId(card)) => ("", card.as_str()),
@@ -271,7 +276,7 @@ async fn open(global: &Global, clients: &Clients, account: &str, all: bool, limi
             Cell::money(item.open.as_ref()),
         ]);
     }
-    global.output().list(&table, listed.more)
+    table
 }
 
 async fn list(
@@ -299,10 +304,11 @@ async fn list(
         }
     });
     let listed = listed.await?;
-    global.output().list(&table(&listed.rows), listed.more)
+    global.output().list(&invoices_table(&listed.rows), listed.more)
 }
 
-fn table(invoices: &[pb::Invoice]) -> Table {
+/// Invoices as a table.
+pub fn invoices_table(invoices: &[pb::Invoice]) -> Table {
     let mut table = Table::new(&[
         "id",
         "billing_account_id",
@@ -343,7 +349,7 @@ fn table(invoices: &[pb::Invoice]) -> Table {
 
 fn show(global: &Global, invoice: &pb::Invoice) -> Result<()> {
     let output = global.output();
-    let record = table(std::slice::from_ref(invoice));
+    let record = invoices_table(std::slice::from_ref(invoice));
     let mut lines = Table::new(&["month", "card_id", "amount"]);
     for line in &invoice.lines {
         let (month, card) = match &line.source {

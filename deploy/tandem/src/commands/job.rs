@@ -44,7 +44,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     match args.act {
         Act::List => {
             let jobs = clients.jobs().get_jobs(GetJobsRequest {}).await?.into_inner().jobs;
-            output.table(&table(&jobs))
+            output.table(&jobs_table(&jobs))
         }
         Act::Run { job, day, once } => {
             let request_id = once.id();
@@ -63,7 +63,8 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
     }
 }
 
-fn table(jobs: &[Job]) -> Table {
+/// Jobs as a table.
+pub fn jobs_table(jobs: &[Job]) -> Table {
     let mut table = Table::new(&["job", "last_run", "last_work", "done", "failures", "problem"]);
     for job in jobs {
         table.row([

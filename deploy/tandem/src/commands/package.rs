@@ -262,7 +262,8 @@ fn offers_table(offers: &[PackageOffer]) -> Table {
     table
 }
 
-fn packages_table(packages: &[Package]) -> Table {
+/// Packages as a table.
+pub fn packages_table(packages: &[Package]) -> Table {
     let mut table = Table::new(&[
         "id",
         "offer",
@@ -294,7 +295,8 @@ fn packages_table(packages: &[Package]) -> Table {
     table
 }
 
-fn usage_table(usage: &GetPackageUsageResponse) -> Table {
+/// What was drawn of the quotas of a day as a table.
+pub fn usage_table(usage: &GetPackageUsageResponse) -> Table {
     let mut table =
         Table::new(&["package_id", "offer", "item", "quota", "drawn", "workspace_id", "workspace_drawn"]);
     for package in &usage.packages {

@@ -262,7 +262,8 @@ fn prices_table(list: &billing::PriceList) -> Table {
     table
 }
 
-fn summaries_table(lists: &[PriceListSummary]) -> Table {
+/// Price lists as a table, without their prices.
+pub fn summaries_table(lists: &[PriceListSummary]) -> Table {
     let mut table =
         Table::new(&["version", "effective_day", "last_day", "superseded", "price_count", "published_at"]);
     for list in lists {

@@ -78,7 +78,7 @@ pub(super) async fn list(global: &Global, args: List) -> Result<()> {
         Ok((page.recharges, page.next_page_token))
     });
     let recharges = recharges.await?;
-    global.output().list(&table(&recharges.rows), recharges.more)
+    global.output().list(&recharges_table(&recharges.rows), recharges.more)
 }
 
 /// Announces a recharge that is paid online, and says where.
@@ -97,10 +97,11 @@ pub(super) async fn online(global: &Global, args: Online) -> Result<()> {
     };
     let created = clients.wallet().create_recharge(request).await;
     let created = created.map_err(|status| Failure::of_act(status, &request_id))?.into_inner();
-    global.output().record(&table(&[present(created.recharge, "recharge")?]))
+    global.output().record(&recharges_table(&[present(created.recharge, "recharge")?]))
 }
 
-fn table(recharges: &[Recharge]) -> Table {
+/// Recharges as a table.
+pub fn recharges_table(recharges: &[Recharge]) -> Table {
     let mut table = Table::new(&[
         "id",
         "amount",

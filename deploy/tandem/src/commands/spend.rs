@@ -12,7 +12,7 @@ use crate::output::{Cell, Table};
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum By {
+pub enum By {
     /// Days
     Day,
     /// Items
@@ -68,7 +68,7 @@ pub async fn run(global: &Global, args: Args) -> Result<()> {
         ..Default::default()
     };
     let (spend, more) = collect(&clients, request, args.limit.limit).await?;
-    let table = table(args.by, &spend.rows);
+    let table = rows_table(args.by, &spend.rows);
     let totals = Table::of_one(vec![
         ("billed", Cell::amount(spend.billed.as_ref())),
         ("running", Cell::amount(spend.running.as_ref())),
@@ -110,7 +110,8 @@ fn unpriced(spend: &GetSpendResponse) -> Vec<String> {
     spend.unpriced_items().map(|item| Cell::name(item.as_str_name(), "BILLING_ITEM_").to_text()).collect()
 }
 
-fn table(by: By, rows: &[SpendRow]) -> Table {
+/// What was spent as a table.
+pub fn rows_table(by: By, rows: &[SpendRow]) -> Table {
     let mut table = match by {
         By::Day => Table::new(&["usage_day", "billed", "running"]),
         By::Item => Table::new(&["item", "billed", "running"]),

@@ -1,6 +1,9 @@
-//! What both customers do on the pages: register, activate a workspace, prove that a billing account is theirs.
+//! What customers do on the pages: register, activate a workspace, prove that a billing account is theirs.
 
-use tandem_proto::billing::v1::SendVerificationCodeRequest as SendBillingCodeRequest;
+use tandem_proto::billing::v1::{
+    ConfirmRechargeRequest, CreateRechargeRequest, GetWalletRequest, RechargeChannel,
+    SendVerificationCodeRequest as SendBillingCodeRequest,
+};
 use tandem_proto::common::v1::{BillingRegion, Company, Language, PurchaseIds};
 use tandem_proto::console::v1::activate_workspace_request::Activation;
 use tandem_proto::console::v1::commercial_activation::{Payer, Purchase};
@@ -8,10 +11,12 @@ use tandem_proto::console::v1::{
     ActivateWorkspaceRequest, ActivateWorkspaceResponse, BillingAccountProof, CommercialActivation,
     RegisterAccountRequest, SendVerificationCodeRequest, VerificationPurpose,
 };
+use tandem_proto::money::{Currency, Money};
 use tandem_proto::settlement::SettlementMethod;
 
 use super::stage::Stage;
 use crate::client::present;
+use crate::commands::wallet;
 use crate::failure::{Failure, Result};
 
 /// Good enough for the rules of `domain.md` D19, and nobody's real one.
@@ -69,6 +74,8 @@ pub enum Paying {
     NewByBalance,
     /// A new billing account, through a cloud.
     NewByPurchase(SettlementMethod, PurchaseIds),
+    /// A billing account that exists, by username and mailed code, from its balance.
+    ExistingByBalance(BillingAccountProof),
     /// A billing account that exists, by username and mailed code, through its cloud account.
     ExistingByCloudAccount(SettlementMethod, BillingAccountProof, String),
 }
@@ -85,6 +92,9 @@ pub async fn activate(
         Paying::NewByBalance => (Payer::CreateBillingAccount(true), SettlementMethod::BillingCenter, None),
         Paying::NewByPurchase(method, ids) => {
             (Payer::CreateBillingAccount(true), method, Some(Purchase::PurchaseIds(ids)))
+        }
+        Paying::ExistingByBalance(proof) => {
+            (Payer::ExistingAccount(proof), SettlementMethod::BillingCenter, None)
         }
         Paying::ExistingByCloudAccount(method, proof, cloud_account) => {
             (Payer::ExistingAccount(proof), method, Some(Purchase::CloudAccountId(cloud_account)))
@@ -117,4 +127,31 @@ pub async fn prove_account(stage: &Stage, person: &Person) -> Result<BillingAcco
     stage.portal.accounts().send_verification_code(request).await?;
     let code = stage.code_for(&person.email).await?;
     Ok(BillingAccountProof { username: person.username.clone(), code })
+}
+
+/// An amount in yuan; the stories' accounts are all kept in it.
+pub fn cny(minor: i64) -> Money {
+    Money { minor, currency: Currency::Cny }
+}
+
+/// Announces and books a recharge, and shows the balance after it.
+pub async fn recharge(stage: &Stage, account: &str, minor: i64, reference: &str) -> Result<()> {
+    let create = CreateRechargeRequest {
+        request_id: stage.request_id(),
+        billing_account_id: account.to_owned(),
+        amount: Some(cny(minor).to_message()),
+        channel: RechargeChannel::BankTransfer.into(),
+        buys_card: false,
+    };
+    let created = stage.portal.wallet().create_recharge(create).await?.into_inner();
+    let confirm = ConfirmRechargeRequest {
+        request_id: stage.request_id(),
+        billing_account_id: account.to_owned(),
+        recharge_id: present(created.recharge, "recharge")?.id,
+        external_ref: format!("{reference}{}", stage.suffix),
+    };
+    stage.operator.wallet().confirm_recharge(confirm).await?;
+    let request = GetWalletRequest { billing_account_id: account.to_owned() };
+    let balances = stage.portal.wallet().get_wallet(request).await?.into_inner();
+    stage.teller.table(&wallet::record(account, &balances))
 }

@@ -1,4 +1,4 @@
-//! What the two lives are played on: the services as each caller sees them, the sandbox cloud, the mailbox, the clock.
+//! What the stories are played on: the services as each caller sees them, the sandbox cloud, the mailbox, the clock.
 
 use std::cell::{Cell as Counter, RefCell};
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tandem_proto::common::v1::Role;
 use tandem_proto::console::v1::ListSitesRequest;
 use tandem_proto::day::{UsageDay, zone};
+use tandem_proto::reason::Reason;
 use tandem_proto::vendor::Vendor;
 use tandem_service_kit::fresh;
 
@@ -43,6 +44,8 @@ pub fn new_suffix() -> String {
 pub struct Stage {
     /// The services as the operator calls them.
     pub operator: Clients,
+    /// The services as the second operator calls them.
+    pub approver: Clients,
     /// The services as the customers' pages call them.
     pub portal: Clients,
     /// The services as the counter of usage calls them.
@@ -67,6 +70,7 @@ impl Stage {
     pub async fn set(data: &DataDir, endpoints: &Endpoints, output: Output, suffix: String) -> Result<Stage> {
         let operator = Clients::new(endpoints, Bearer::signed(data.signer(Role::Operator)?))?;
         let stage = Stage {
+            approver: operator.called_by(Bearer::signed(data.approver()?)),
             portal: operator.called_by(Bearer::signed(data.signer(Role::Portal)?)),
             source: operator.called_by(Bearer::signed(data.signer(Role::UsageSource)?)),
             operator,
@@ -107,11 +111,30 @@ impl Stage {
         Ok(())
     }
 
+    /// Moves the business clock to an hour and minute of a calendar's day.
+    pub async fn arrive(&self, calendar: &Calendar, day: u32, hour: u32, minute: u32) -> Result<()> {
+        let (instant, local) = calendar.at(day, hour, minute);
+        self.move_to(instant, &local).await
+    }
+
     /// Moves the business clock by a span.
     pub async fn pass(&self, span: SignedDuration) -> Result<()> {
         let to = self.now().await?.checked_add(span).attempt(|| "moving the clock".to_owned())?;
         clock::advance(&self.operator, to, &self.request_id()).await?;
         Ok(())
+    }
+
+    /// Tells a refusal; fails when there was none, or not the expected one.
+    pub fn refused<T>(&self, result: Result<T>, expected: Option<Reason>) -> Result<()> {
+        match result {
+            Ok(_) => Err(Failure::Proof("what had to be refused was taken".to_owned())),
+            Err(failure) => match failure.reason() {
+                Some(reason) if expected.is_none_or(|expected| expected == reason) => {
+                    self.teller.tell(&format!("refused: {} — {}", reason.name(), reason.meaning()))
+                }
+                _ => Err(failure),
+            },
+        }
     }
 
     /// Waits until something is there, looking again and again.

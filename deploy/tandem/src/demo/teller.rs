@@ -19,6 +19,11 @@ impl Teller {
         Teller { output, step: Counter::new(0) }
     }
 
+    /// A new part of the story.
+    pub fn part(&self, what: &str) -> Result<()> {
+        self.output.say(&format!("\n{}", self.output.style.bold(&format!("== {what} =="))))
+    }
+
     /// A new step.
     pub fn step(&self, what: &str) -> Result<()> {
         self.step.set(self.step.get() + 1);
@@ -34,6 +39,12 @@ impl Teller {
     /// A table that belongs to it.
     pub fn table(&self, table: &Table) -> Result<()> {
         let text = table.to_text(self.output.style);
+        text.lines().try_for_each(|line| self.output.say(&format!("   {line}")))
+    }
+
+    /// One thing's values, which belong to it.
+    pub fn record(&self, table: &Table) -> Result<()> {
+        let text = table.to_record_text(self.output.style);
         text.lines().try_for_each(|line| self.output.say(&format!("   {line}")))
     }
 

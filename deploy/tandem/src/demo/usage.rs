@@ -38,10 +38,10 @@ const STRIDE: i64 = 7;
 impl Use {
     /// The units that hour `hour` of `hours` reports.
     ///
-    /// Most items add their hours up. Time series report the day's value so far, of which the greatest counts
-    /// (`domain.md` 4.5).
+    /// Most items add their hours up. Time series and collectors report the day's value so far, of which the greatest
+    /// counts (`domain.md` 4.5).
     fn in_hour(self, hour: i64, hours: i64) -> i64 {
-        if self.item == BillingItem::TimeSeries {
+        if matches!(self.item, BillingItem::TimeSeries | BillingItem::Collector) {
             return self.units * (hour + 1) / hours;
         }
         self.units * (hour + 1) / hours - self.units * hour / hours

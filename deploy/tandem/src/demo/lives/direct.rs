@@ -2,19 +2,16 @@
 
 use std::io::BufReader;
 
-use tandem_proto::billing::v1::{
-    AccountStanding, BillState, ConfirmRechargeRequest, CreateRechargeRequest, GetAccountRequest,
-    GetWalletRequest, RechargeChannel,
-};
+use tandem_proto::billing::v1::{AccountStanding, BillState, GetAccountRequest};
 use tandem_proto::common::v1::{Language, WorkspaceStanding};
 use tandem_proto::console::v1::GetWorkspaceRequest;
-use tandem_proto::money::{Currency, Money};
+use tandem_proto::money::Money;
 
-use super::customer::{self, Paying, Person};
-use super::stage::{Calendar, Stage};
-use super::usage;
 use crate::client::present;
-use crate::commands::{bill, wallet};
+use crate::commands::bill;
+use crate::demo::customer::{self, Paying, Person, cny};
+use crate::demo::stage::{Calendar, Stage};
+use crate::demo::usage;
 use crate::failure::{Attempt as _, Failure, Result};
 use crate::usage_file::{Format, Import, Parser, digest};
 
@@ -25,10 +22,6 @@ pub struct Direct {
     pub workspace: String,
     /// `bac_…`.
     pub account: String,
-}
-
-fn cny(minor: i64) -> Money {
-    Money { minor, currency: Currency::Cny }
 }
 
 impl Direct {
@@ -58,7 +51,7 @@ impl Direct {
     /// Recharges and shows the balance.
     pub async fn recharge(&self, stage: &Stage, minor: i64, reference: &str) -> Result<()> {
         stage.teller.step(&format!("{} recharges {}", self.person.company, cny(minor)))?;
-        recharge(stage, &self.account, minor, reference).await
+        customer::recharge(stage, &self.account, minor, reference).await
     }
 
     /// Uses the documented day, imported from a file.
@@ -136,26 +129,4 @@ impl Direct {
         ))?;
         stage.mails_now()?.iter().try_for_each(|mail| stage.teller.mail(mail))
     }
-}
-
-/// Announces and books a recharge, and shows the balance after it.
-pub async fn recharge(stage: &Stage, account: &str, minor: i64, reference: &str) -> Result<()> {
-    let create = CreateRechargeRequest {
-        request_id: stage.request_id(),
-        billing_account_id: account.to_owned(),
-        amount: Some(cny(minor).to_message()),
-        channel: RechargeChannel::BankTransfer.into(),
-        buys_card: false,
-    };
-    let created = stage.portal.wallet().create_recharge(create).await?.into_inner();
-    let confirm = ConfirmRechargeRequest {
-        request_id: stage.request_id(),
-        billing_account_id: account.to_owned(),
-        recharge_id: present(created.recharge, "recharge")?.id,
-        external_ref: format!("{reference}{}", stage.suffix),
-    };
-    stage.operator.wallet().confirm_recharge(confirm).await?;
-    let request = GetWalletRequest { billing_account_id: account.to_owned() };
-    let balances = stage.portal.wallet().get_wallet(request).await?.into_inner();
-    stage.teller.table(&wallet::record(account, &balances))
 }

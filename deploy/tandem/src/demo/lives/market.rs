@@ -15,12 +15,12 @@ use tandem_proto::language;
 use tandem_proto::reason::Reason;
 use tandem_proto::settlement::SettlementMethod;
 
-use super::customer::{self, Paying, Person};
-use super::mailbox::Mail;
-use super::stage::{Calendar, Stage};
-use super::usage::{self, Use};
 use crate::client::present;
 use crate::commands::{bill, marketplace, metering, sandbox, workspace};
+use crate::demo::customer::{self, Paying, Person};
+use crate::demo::mailbox::Mail;
+use crate::demo::stage::{Calendar, Stage};
+use crate::demo::usage::{self, Use};
 use crate::failure::{Failure, Result};
 
 /// How long the sandbox may take to deliver its callbacks.
@@ -88,8 +88,7 @@ impl Market {
             vendor_instance_id: instance.clone(),
         };
         let sub_user = Paying::NewByPurchase(method, ids("200000000000000001"));
-        refused(
-            stage,
+        stage.refused(
             customer::activate(stage, &console_account, "Shop", Language::En, sub_user).await,
             None,
         )?;
@@ -119,7 +118,7 @@ impl Market {
         let proof = customer::prove_account(stage, &head).await?;
         let paying = Paying::ExistingByCloudAccount(method, proof, cloud_account.clone());
         let third = customer::activate(stage, &branch_account, "Branch", Language::En, paying).await;
-        refused(stage, third, Some(Reason::MethodNotAllowedHere))?;
+        stage.refused(third, Some(Reason::MethodNotAllowedHere))?;
         let allow = SetAnySettlementRequest {
             request_id: stage.request_id(),
             billing_account_id: account.clone(),
@@ -293,7 +292,7 @@ impl Market {
     /// Recharges, because the workspaces are settled by the balance from now on.
     pub async fn recharge(&self, stage: &Stage, minor: i64, reference: &str) -> Result<()> {
         stage.teller.step(&format!("{} recharges for what it uses from now on", self.head.company))?;
-        super::direct::recharge(stage, &self.account, minor, reference).await
+        customer::recharge(stage, &self.account, minor, reference).await
     }
 
     /// Waits until the rest of the day is billed to the Billing Center.
@@ -332,17 +331,4 @@ async fn cloud_account(stage: &Stage, account: &str) -> Result<String> {
     };
     let answer = stage.portal.marketplace().list_cloud_accounts(request).await?.into_inner();
     Ok(present(answer.cloud_accounts.into_iter().next(), "cloud_accounts")?.id)
-}
-
-/// Tells a refusal; fails when there was none, or not the expected one.
-fn refused<T>(stage: &Stage, result: Result<T>, expected: Option<Reason>) -> Result<()> {
-    match result {
-        Ok(_) => Err(Failure::Proof("what had to be refused was taken".to_owned())),
-        Err(failure) => match failure.reason() {
-            Some(reason) if expected.is_none_or(|expected| expected == reason) => {
-                stage.teller.tell(&format!("refused: {} — {}", reason.name(), reason.meaning()))
-            }
-            _ => Err(failure),
-        },
-    }
 }

@@ -8,8 +8,9 @@ use tandem_proto::day::UsageDay;
 
 use super::direct::Direct;
 use super::market::Market;
-use super::stage::Stage;
 use crate::commands::{bill, ledger, usage};
+use crate::demo::proofs::Proofs;
+use crate::demo::stage::Stage;
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};
 
@@ -35,30 +36,9 @@ pub async fn check(
         stage.teller.table(&ledger::entries_table(&entries.rows))?;
     }
 
-    stage.teller.step("The proofs")?;
-    let mut broken = Vec::new();
-    let mut note = |holds: bool, what: String| {
-        stage.teller.proof(holds, &what)?;
-        if !holds {
-            broken.push(what);
-        }
-        Ok::<(), Failure>(())
-    };
-
-    let sums = ledger::prove(&stage.operator, "").await?;
-    for sum in &sums.sums {
-        let amount = Cell::money(Some(sum)).to_text();
-        note(sum.minor_units == 0, format!("the ledger's {} entries add up to {amount}", sums.entry_count))?;
-    }
-    note(!sums.sums.is_empty(), format!("{} currencies are in use", sums.sums.len()))?;
-    note(
-        sums.differences.is_empty(),
-        format!("{} balances differ from their entries", sums.differences.len()),
-    )?;
-
-    let bills = bill::prove(&stage.operator, "", "", |_| {}).await?;
-    let differ = format!("{} bills recomputed from usage, {} differences", bills.proved, bills.different);
-    note(bills.proved > 0 && bills.different == 0, differ)?;
+    let mut proofs = Proofs::begin(stage)?;
+    proofs.ledger().await?;
+    proofs.bills().await?;
 
     let (mut quantities, mut unlike) = (0, 0);
     let workspaces = market.workspaces.iter().map(|workspace| (&market.account, workspace));
@@ -70,26 +50,19 @@ pub async fn check(
     }
     let same =
         format!("{quantities} daily quantities counted by the Console, {unlike} of them billed otherwise");
-    note(quantities > 0 && unlike == 0, same)?;
+    proofs.note(quantities > 0 && unlike == 0, &same)?;
+    proofs.keep("usage", json!({ "quantities": quantities, "different": unlike }));
 
     let metering = Metering::count(stage, market).await?;
     let equal =
         metering.billed == metering.sent && metering.sent == metering.remembered && metering.unfinished == 0;
     stage.teller.table(&metering.table())?;
-    note(
+    proofs.note(
         equal && metering.sent > 0,
-        "metering sent = metering billed = metering remembered by the cloud".to_owned(),
+        "metering sent = metering billed = metering remembered by the cloud",
     )?;
-
-    if broken.is_empty() {
-        return Ok(json!({
-            "ledger": { "entries": sums.entry_count, "sums": ledger::sums_table(&sums).to_json() },
-            "bills": { "proved": bills.proved, "different": bills.different },
-            "usage": { "quantities": quantities, "different": unlike },
-            "metering": metering.table().to_json(),
-        }));
-    }
-    Err(Failure::Proof(broken.join("; ")))
+    proofs.keep("metering", metering.table().to_json());
+    proofs.end()
 }
 
 /// Hundredths by day, item, retention and sub-key.
