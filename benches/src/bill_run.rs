@@ -88,8 +88,9 @@ async fn apart(server: &Server, workspaces: u32) -> anyhow::Result<Outcome> {
         .arg(&database.url)
         .arg(workspaces.to_string())
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true);
-    let done = command.stderr(Stdio::inherit()).output().await?;
+    let done = command.spawn()?.wait_with_output().await?;
     server.remove(database).await?;
     anyhow::ensure!(done.status.success(), "the run of {workspaces} workspaces failed");
     serde_json::from_slice(&done.stdout).context("the run told nothing")

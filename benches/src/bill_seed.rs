@@ -22,10 +22,10 @@ pub(crate) const NOW: &str = "2026-03-01T18:00:00Z";
 /// What an account can pay with: kind, prefix of the id, what it was funded from, and its balance in fen. A bill uses
 /// each of them: only the last one holds more than a bill leaves for it.
 const LOTS: [(&str, &str, &str, i64); 5] = [
-    ("general_voucher", "vch_1", "promotion", 300),
-    ("discount_voucher", "vch_2", "promotion", 300),
-    ("prepaid_card", "crd_3", "funding", 300),
-    ("cash", "rch_4", "funding", 100),
+    ("general_voucher", "vch_1", "promotion", 150),
+    ("discount_voucher", "vch_2", "promotion", 150),
+    ("prepaid_card", "crd_3", "funding", 150),
+    ("cash", "rch_4", "funding", 50),
     ("cash", "rch_5", "funding", 10_000_000),
 ];
 /// How many lots an account has.

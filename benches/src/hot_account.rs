@@ -39,6 +39,8 @@ const MANY: usize = 32;
 const FLOOR: f64 = 1.0;
 /// Workspaces of the account.
 const WORKSPACES: u32 = 1_000;
+/// Cards it has bought and used up before: an account that busy has a past, and the planner knows of it.
+const OLD_CARDS: u32 = 20_000;
 /// What one caller buys, and what there is, in fen.
 const PRICE: i64 = 10_000;
 const CASH: i64 = 1_000_000_000_000;
@@ -204,6 +206,24 @@ fn statements() -> Vec<String> {
             "INSERT INTO ledger_entry (billing_account_id, account, number, transfer_id, currency, amount, \
              balance_after, entered_at, cause, cause_id) VALUES ('{ACCOUNT}', '{account}', 1, 'recharge:rch_1', 'CNY', \
              {amount}, {amount}, 0, 'recharge', 'rch_1')"
+        ));
+    }
+    let card = "'crd_0195000000007000' || lpad(to_hex(n), 16, '0')";
+    let old = format!("FROM generate_series(1, {OLD_CARDS}) AS n");
+    all.push(format!(
+        "INSERT INTO lot (billing_account_id, id, account, kind, currency, face, min_spend, opened_at, valid_from, \
+         last_day, origin, is_open) SELECT '{ACCOUNT}', {card}, 'prepaid_card:' || {card}, 'prepaid_card', 'CNY', {PRICE}, \
+         0, 0, 0, 20260101, 'cash', false {old}"
+    ));
+    all.push(format!(
+        "INSERT INTO ledger_account (billing_account_id, account, kind, currency, balance, entry_count) \
+         SELECT '{ACCOUNT}', 'prepaid_card:' || {card}, 'prepaid_card', 'CNY', 0, 2 {old}"
+    ));
+    for (number, cause, amount, left) in [(1, "card", PRICE, PRICE), (2, "expiry", -PRICE, 0)] {
+        all.push(format!(
+            "INSERT INTO ledger_entry (billing_account_id, account, number, transfer_id, currency, amount, \
+             balance_after, entered_at, cause, cause_id) SELECT '{ACCOUNT}', 'prepaid_card:' || {card}, {number}, \
+             '{cause}:' || {card}, 'CNY', {amount}, {left}, 0, '{cause}', {card} {old}"
         ));
     }
     for text in [

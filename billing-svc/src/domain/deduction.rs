@@ -1,5 +1,6 @@
 //! What moves in a customer's ledger when bills are paid, money comes in and credit is lost (`domain.md` 4.2, 3.13, 3.14).
 
+use jiff::Timestamp;
 use tandem_proto::names;
 use tandem_proto::vendor::Vendor;
 
@@ -68,6 +69,13 @@ pub fn inflow(
 pub fn repayment(kind: LotKind, lot: &str, repaid: i64) -> Result<Transfer, Unbalanced> {
     let legs = [(Account::Lot(kind, lot.to_owned()), -repaid), (Account::Overdraft, repaid)];
     Transfer::new(Cause::new(CauseKind::Repayment, lot), legs)
+}
+
+/// A lot that has been there for longer pays debt, perhaps not for the first time.
+pub fn late_repayment(kind: LotKind, lot: &str, repaid: i64, now: Timestamp) -> Result<Transfer, Unbalanced> {
+    let legs = [(Account::Lot(kind, lot.to_owned()), -repaid), (Account::Overdraft, repaid)];
+    let id = format!("{lot}:{}", now.as_microsecond());
+    Transfer::new(Cause::new(CauseKind::Repayment, id), legs)
 }
 
 /// Lots buy a prepaid card.

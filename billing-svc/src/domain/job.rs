@@ -8,7 +8,7 @@ use tandem_proto::names;
 names! {
     /// A job. Each does a bounded piece of work at a time, and nothing when there is nothing to do; doing one twice, or
     /// on two replicas at once, changes nothing.
-    Job: "bill_run, monthly_bills, standing, reminders, alerts, expiry, recharges, pending_purchases, reconcile or tidy";
+    Job: "bill_run, monthly_bills, standing, reminders, alerts, expiry, repayment, recharges, pending_purchases, reconcile or tidy";
     /// Makes the bills of closed days, site by site, oldest day first.
     BillRun = "bill_run";
     /// Makes the bills of months that are over and billed, oldest month first.
@@ -21,6 +21,8 @@ names! {
     Alerts = "alerts";
     /// Takes away what vouchers and cards have left after their last day.
     Expiry = "expiry";
+    /// Pays debts from what their accounts hold.
+    Repayment = "repayment";
     /// Asks for payments that nobody told of, and closes recharges that were never paid.
     Recharges = "recharges";
     /// Ends purchases that no workspace was ever bound to, and drops changes whose purchase was not made.

@@ -35,6 +35,8 @@ pub const BILLING_CENTER: &[LotKind] =
 pub const CLOUD: &[LotKind] = &[LotKind::GeneralVoucher, LotKind::DiscountVoucher, LotKind::PrepaidCard];
 /// What may buy a prepaid card.
 pub const MONEY: &[LotKind] = &[LotKind::Cash];
+/// What repays debt: vouchers only ever pay bills (`domain.md` 3.13, 3.14).
+pub const REPAYS: &[LotKind] = &[LotKind::PrepaidCard, LotKind::Cash];
 
 names! {
     /// Where a lot stands (`domain.md` 5.5).
@@ -222,6 +224,15 @@ impl Wallet {
         self.add(lot)?;
         self.overdraft += repaid;
         Ok(repaid)
+    }
+
+    /// Pays of the debt what cards and cash can today; returns what each lot paid.
+    pub fn repay(&mut self, day: UsageDay, now: Timestamp) -> Result<Vec<Part>, Overflow> {
+        let owed = self.overdraft.checked_neg().ok_or(Overflow)?;
+        let due = Due { restricted: 0, ordinary: owed };
+        let (parts, left) = self.pay(REPAYS, Purchase { due, total: owed, day, now });
+        self.overdraft += owed - left.ordinary;
+        Ok(parts)
     }
 
     /// Empties a lot; returns what it had left.

@@ -255,7 +255,7 @@ impl InvoiceService for Service {
             items: rows.iter().map(|i| invoiceable_message(i, payer.currency)).collect(),
             next_page_token,
             open_total: money(invoiceable::open_total(db, &payer, open).await?),
-            cash: money(lot::wallet(db, &payer.id).await?.total(LotKind::Cash)),
+            cash: money(lot::wallet_of(db, &payer.id, &[LotKind::Cash]).await?.total(LotKind::Cash)),
             verification_state: verification_state(last.map(|v| v.state)).into(),
         }))
     }

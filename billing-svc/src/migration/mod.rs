@@ -14,6 +14,7 @@ mod m0007_invoices;
 mod m0009_changes;
 mod m0010_alerts;
 mod m0011_jobs;
+mod m0012_lots;
 
 use sea_orm_migration::MigrationTrait;
 
@@ -30,5 +31,6 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0009_changes::Migration),
         Box::new(m0010_alerts::Migration),
         Box::new(m0011_jobs::Migration),
+        Box::new(m0012_lots::Migration),
     ]
 }

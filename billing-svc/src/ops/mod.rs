@@ -54,6 +54,7 @@ pub mod reconcile;
 pub mod record_events;
 pub mod record_payment;
 pub mod repay;
+pub mod repay_due;
 pub mod replay_event;
 pub mod request_approval;
 pub mod request_change;

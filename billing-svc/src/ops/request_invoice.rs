@@ -49,7 +49,7 @@ pub async fn run(
     }
     let first_open = first_open_month(&payer, now);
     let found = invoiceable::find(tx, &payer, first_open, &wish.sources).await?;
-    let cash = lot::wallet(tx, account).await?.total(LotKind::Cash);
+    let cash = lot::wallet_of(tx, account, &[LotKind::Cash]).await?.total(LotKind::Cash);
     let (lines, minor) = rules::request(&wish.sources, &found, cash, first_open).map_err(refused)?;
     let made = Invoice {
         id: fresh(),

@@ -68,7 +68,7 @@ async fn view(
     held: Vec<(Workspace, SettlementMethod)>,
     workspace_count: i64,
 ) -> Result<Debt, Fault> {
-    let overdraft = lot::wallet(db, &account.id).await?.overdraft();
+    let overdraft = lot::wallet_of(db, &account.id, &[]).await?.overdraft();
     let owed = Money { minor: overdraft.saturating_neg(), currency: account.currency };
     let owed_bills = debt::count_owed_bills(db, &account.id).await?;
     let held = held.into_iter().map(|(workspace, method)| {

@@ -136,7 +136,9 @@ async fn open(tx: &Tx, payer: BillingAccount, acts: &[Act], now: Timestamp) -> R
             Act::BuyCard { .. } | Act::GrantVoucher { .. } => {}
         }
     }
-    let wallet = lot::wallet(tx, &payer.id).await?;
+    // Only orders of packages are paid by anything; an account may hold very many cards and vouchers.
+    let kinds = if packages.is_empty() { MONEY } else { LotKind::ALL };
+    let wallet = lot::wallet_of(tx, &payer.id, kinds).await?;
     let (mut recharges, mut used_refs) = (HashMap::new(), HashSet::new());
     if !ids.is_empty() {
         let found = recharge::lock_all(tx, &payer.id, &ids).await?;

@@ -1,16 +1,18 @@
 //! Gathers callers of one account: whoever asks while a transaction on the account runs is served together by the next.
 //!
 //! Acts on one account wait for its lock anyway; gathered, they share the lock, the statements and the commit, so that a
-//! busy account becomes faster with more callers instead of slower. Other accounts are not waited for.
+//! busy account becomes faster with more callers instead of slower. Callers who were answered a moment ago, and mostly
+//! call again at once, are given the time to come back; a lone caller waits for nobody, and no account for another.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tandem_proto::ids::BillingAccountId;
 use tandem_proto::reason::Reason;
 use tandem_service_kit::fault::Fault;
 use tandem_service_kit::request_log::{self, Answers, RequestKey};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::wallet_acts::{self, Act, Done};
 use crate::context::Context;
@@ -21,6 +23,11 @@ const TOGETHER_MAX: usize = 256;
 /// Most callers that wait for one account; more are told to come again.
 const WAITING_MAX: usize = 4_096;
 
+/// How long callers are waited for at most who can be back by now: less than what serving them apart would take.
+const LINGER_MAX: Duration = Duration::from_millis(2);
+/// Groups whose callers are remembered.
+const COMPANY_GROUPS: usize = 4;
+
 /// An encoded answer, or why there is none.
 type Answer = Result<Vec<u8>, Fault>;
 
@@ -29,7 +36,15 @@ type Encode = Box<dyn Fn(&Done) -> Vec<u8> + Send + Sync>;
 
 /// The callers that wait, by account. An account has an entry while somebody serves it.
 #[derive(Default)]
-pub struct Lanes(Mutex<HashMap<BillingAccountId, Vec<Waiting>>>);
+pub struct Lanes(Mutex<HashMap<BillingAccountId, Lane>>);
+
+/// Who waits for one account.
+#[derive(Default)]
+struct Lane {
+    waiting: Vec<Waiting>,
+    /// Woken by every caller that comes.
+    came: Arc<Notify>,
+}
 
 struct Waiting {
     key: RequestKey,
@@ -62,26 +77,46 @@ impl Lanes {
     /// Queues a caller; `true` when nobody serves the account yet.
     fn enter(&self, account: &BillingAccountId, caller: Waiting) -> Result<bool, Fault> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = lanes.get_mut(account) else {
-            lanes.insert(account.clone(), vec![caller]);
+        let Some(lane) = lanes.get_mut(account) else {
+            lanes.insert(account.clone(), Lane { waiting: vec![caller], ..Lane::default() });
             return Ok(true);
         };
-        if queue.len() >= WAITING_MAX {
+        if lane.waiting.len() >= WAITING_MAX {
             return Err(Reason::Overloaded.into());
         }
-        queue.push(caller);
+        lane.waiting.push(caller);
+        lane.came.notify_one();
         Ok(false)
+    }
+
+    /// How many wait for an account, and what wakes when another one comes.
+    fn waiting(&self, account: &BillingAccountId) -> Option<(usize, Arc<Notify>)> {
+        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.get(account).map(|lane| (lane.waiting.len(), Arc::clone(&lane.came)))
+    }
+
+    /// Waits a moment until as many wait as there were lately.
+    async fn gather(&self, account: &BillingAccountId, all: usize) {
+        let all_are_back = async {
+            while let Some((waiting, came)) = self.waiting(account)
+                && waiting < all
+            {
+                came.notified().await;
+            }
+        };
+        // Whether all came or the time is over: those that are here are served.
+        let _ = tokio::time::timeout(LINGER_MAX, all_are_back).await;
     }
 
     /// The next callers to be served together, no request twice; `None`, and the lane is gone, when nobody waits.
     fn next(&self, account: &BillingAccountId) -> Option<Vec<Waiting>> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = lanes.remove(account)?;
-        if queue.is_empty() {
+        let Lane { waiting, came } = lanes.remove(account)?;
+        if waiting.is_empty() {
             return None;
         }
         let (mut together, mut later, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for caller in queue {
+        for caller in waiting {
             let name =
                 (caller.key.principal().to_owned(), caller.key.method(), caller.key.request_id().to_owned());
             if together.len() < TOGETHER_MAX && seen.insert(name) {
@@ -90,7 +125,7 @@ impl Lanes {
                 later.push(caller);
             }
         }
-        lanes.insert(account.clone(), later);
+        lanes.insert(account.clone(), Lane { waiting: later, came });
         Some(together)
     }
 }
@@ -98,7 +133,16 @@ impl Lanes {
 /// Serves an account until nobody waits.
 async fn serve(ctx: &Context, account: &BillingAccountId) {
     let _gone = Leaving { lanes: &ctx.lanes, account };
-    while let Some(callers) = ctx.lanes.next(account) {
+    // How many callers there were at a time, lately.
+    let mut company: VecDeque<usize> = VecDeque::with_capacity(COMPANY_GROUPS);
+    loop {
+        let all = company.iter().copied().max().unwrap_or(0).min(TOGETHER_MAX);
+        ctx.lanes.gather(account, all).await;
+        let Some(callers) = ctx.lanes.next(account) else { return };
+        if company.len() == COMPANY_GROUPS {
+            company.pop_front();
+        }
+        company.push_back(callers.len() + ctx.lanes.waiting(account).map_or(0, |(later, _)| later));
         match together(ctx, account, &callers).await {
             Ok(answers) => tell(callers, answers),
             // One that fails as a whole must not fail the others.

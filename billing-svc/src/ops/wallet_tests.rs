@@ -16,10 +16,11 @@ use tandem_proto::reason::Reason;
 use tandem_service_kit::identity::Caller;
 use tandem_service_kit::request_log::RequestKey;
 
+use crate::domain::job::Job;
 use crate::domain::wallet::LotKind;
 use crate::ops::issue_voucher_codes::{Terms, digest, issue_voucher_codes};
 use crate::ops::wallet_acts::{Act, Done};
-use crate::ops::{expire_lots, settle_bills, wallet_lane};
+use crate::ops::{expire_lots, jobs, settle_bills, wallet_lane};
 use crate::store::{bill, lot, metering};
 use crate::testing::{Bench, at, both};
 
@@ -97,6 +98,33 @@ async fn a_large_card_brings_its_voucher_and_cash_that_does_not_suffice_buys_non
         let refused = bench.act(&account, Act::BuyCard { face: cny(500_100) }).await.unwrap_err();
         assert_eq!(refused.reason, Reason::BalanceInsufficient);
         assert_eq!(balances(&bench, &account).await, [0, 100_000, 1_000_000, 500_000, 0]);
+        bench.prove().await;
+    }
+}
+
+/// What begins to pay only after a debt was made is no inflow; the repayment run finds it, once.
+#[tokio::test]
+async fn the_repayment_run_pays_debts_from_what_lies_beside_them() {
+    for bench in both("repayment_run").await {
+        let account = bench.account("alice").await;
+        let workspace = bench.workspace(&account, "prod").await;
+        bench.recharge(&account, 2_000).await;
+        let later = at("2026-03-03T00:00:00Z");
+        bench.run("UPDATE lot SET valid_from = ?", [later.as_microsecond().into()]).await;
+        bench.deliver(&workspace, "2026-03-01", 1, &[(Trigger, 0, 250_000)]).await;
+        bench.clock.advance_to(at("2026-03-01T16:10:00Z"));
+        bench.bill("2026-03-01").await;
+        assert_eq!(balances(&bench, &account).await, [0, 0, 0, 2_000, -2_500]);
+        let repay = || jobs::run(&bench.ctx, Job::Repayment, bench.ctx.clock.now());
+        assert_eq!(repay().await, Ok(0));
+        bench.clock.advance_to(later);
+        assert_eq!(repay().await, Ok(1));
+        assert_eq!(balances(&bench, &account).await, [0, 0, 0, 0, -500]);
+        assert_eq!(payments(&bench, &account).await, [("cash", 2_000, 0)]);
+        assert_eq!(repay().await, Ok(0));
+        bench.prove().await;
+        bench.recharge(&account, 500).await;
+        assert_eq!(bench.number("SELECT COUNT(*) FROM billing_account WHERE standing = 'good'").await, 1);
         bench.prove().await;
     }
 }

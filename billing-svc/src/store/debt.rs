@@ -1,6 +1,8 @@
 //! What hangs on a debt: bills that are owed, and workspaces that are locked or about to be.
 
+use jiff::Timestamp;
 use sea_orm::ConnectionTrait;
+use tandem_proto::day::UsageDay;
 use tandem_proto::ids::{BillingAccountId, WorkspaceId};
 use tandem_proto::settlement::SettlementMethod;
 use tandem_service_kit::db::StoreError;
@@ -47,6 +49,24 @@ pub async fn count_owed_bills(
     let text = "SELECT COUNT(*) AS count FROM daily_bill WHERE billing_account_id = ? \
                 AND state IN ('in_arrears', 'overdue')";
     count(db, text, account).await
+}
+
+/// Accounts in arrears that hold cash or cards which could pay, in the order of ids.
+///
+/// `day` is compared with lots' last days, `now` with when they begin to pay.
+pub async fn payable(
+    db: &impl ConnectionTrait,
+    day: UsageDay,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<BillingAccountId>, StoreError> {
+    let text = "SELECT a.id FROM billing_account a WHERE a.arrears_since IS NOT NULL AND EXISTS (\
+                SELECT 1 FROM lot l WHERE l.billing_account_id = a.id AND l.is_open \
+                AND l.kind IN ('prepaid_card', 'cash') AND l.valid_from <= ? \
+                AND (l.last_day IS NULL OR l.last_day >= ?)) ORDER BY a.id LIMIT ?";
+    let values = [read::micros(now), day.number().into(), limit.into()];
+    let rows = read::all(db, text, values).await?;
+    rows.iter().map(|row| Row(row, "billing_account").parse("id")).collect()
 }
 
 async fn count(db: &impl ConnectionTrait, text: &str, account: &BillingAccountId) -> Result<i64, StoreError> {

@@ -151,19 +151,32 @@ pub async fn wallets(
     db: &impl ConnectionTrait,
     accounts: &[BillingAccountId],
 ) -> Result<HashMap<BillingAccountId, Wallet>, StoreError> {
+    wallets_of(db, accounts, LotKind::ALL).await
+}
+
+/// What customers owe, and their lots of some kinds only: an account may hold very many of another.
+async fn wallets_of(
+    db: &impl ConnectionTrait,
+    accounts: &[BillingAccountId],
+    kinds: &[LotKind],
+) -> Result<HashMap<BillingAccountId, Wallet>, StoreError> {
     let mut wanted = Rows::new(&[("billing_account_id", Kind::Text)]);
     accounts.iter().for_each(|id| wanted.push([id.as_str().into()]));
     let rel = wanted.relation(db.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "SELECT l.billing_account_id, l.kind, l.id, l.opened_at, l.valid_from, l.last_day, l.min_spend, a.balance \
-         FROM {} JOIN lot l ON l.billing_account_id = r.billing_account_id AND l.is_open \
-         JOIN ledger_account a ON a.billing_account_id = l.billing_account_id AND a.account = l.account",
-        rel.sql
-    );
     let mut lots: HashMap<BillingAccountId, Vec<Lot>> = HashMap::new();
-    for row in read::all(db, &text, rel.values.clone()).await? {
-        let account = Row(&row, TABLE).parse("billing_account_id")?;
-        lots.entry(account).or_default().push(read_lot(&row)?);
+    if !kinds.is_empty() {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.name())).collect();
+        let text = format!(
+            "SELECT l.billing_account_id, l.kind, l.id, l.opened_at, l.valid_from, l.last_day, l.min_spend, a.balance \
+             FROM {} JOIN lot l ON l.billing_account_id = r.billing_account_id AND l.is_open AND l.kind IN ({}) \
+             JOIN ledger_account a ON a.billing_account_id = l.billing_account_id AND a.account = l.account",
+            rel.sql,
+            names.join(", ")
+        );
+        for row in read::all(db, &text, rel.values.clone()).await? {
+            let account = Row(&row, TABLE).parse("billing_account_id")?;
+            lots.entry(account).or_default().push(read_lot(&row)?);
+        }
     }
     // An account that changed its currency has one for each; that of the old currency is empty (`store::ledger`).
     let text = format!(
@@ -187,7 +200,16 @@ pub async fn wallets(
 
 /// One customer's wallet.
 pub async fn wallet(db: &impl ConnectionTrait, account: &BillingAccountId) -> Result<Wallet, StoreError> {
-    let mut found = wallets(db, std::slice::from_ref(account)).await?;
+    wallet_of(db, account, LotKind::ALL).await
+}
+
+/// One customer's debt, and the lots of some kinds only.
+pub async fn wallet_of(
+    db: &impl ConnectionTrait,
+    account: &BillingAccountId,
+    kinds: &[LotKind],
+) -> Result<Wallet, StoreError> {
+    let mut found = wallets_of(db, std::slice::from_ref(account), kinds).await?;
     Ok(found.remove(account).unwrap_or_default())
 }
 

@@ -12,10 +12,9 @@ use super::read::{self, Row, for_update};
 const TABLE: &str = "lot";
 
 /// Lots with a balance whose last day is not over and at most so many days away, and whose nearest warning was further away.
-const FROM: &str = "FROM lot l JOIN billing_account o ON o.id = l.billing_account_id \
-                    JOIN ledger_account a ON a.billing_account_id = l.billing_account_id AND a.account = l.account \
-                    WHERE l.is_open AND l.last_day >= ? AND l.last_day <= ? \
-                    AND (l.warned_days IS NULL OR l.warned_days > ?) AND o.region = ?";
+const NEAR: &str = "l.is_open AND l.last_day >= ? AND l.last_day <= ? \
+                    AND (l.warned_days IS NULL OR l.warned_days > ?) \
+                    AND EXISTS (SELECT 1 FROM billing_account o WHERE o.id = l.billing_account_id AND o.region = ?)";
 
 /// A lot that may be warned of.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ pub async fn any(
     today: UsageDay,
     days: i32,
 ) -> Result<bool, StoreError> {
-    let text = format!("SELECT 1 {FROM} LIMIT 1");
+    let text = format!("SELECT 1 FROM lot l WHERE {NEAR} LIMIT 1");
     Ok(read::one(db, &text, values(region, today, days)).await?.is_some())
 }
 
@@ -53,7 +52,10 @@ pub async fn lock(
     limit: i64,
 ) -> Result<Vec<Candidate>, StoreError> {
     let lock = if for_update(tx).is_empty() { "" } else { " FOR UPDATE OF l" };
-    let text = format!("SELECT l.*, a.balance {FROM} ORDER BY l.billing_account_id, l.id LIMIT ?{lock}");
+    let text = format!(
+        "SELECT l.*, a.balance FROM lot l JOIN ledger_account a ON a.billing_account_id = l.billing_account_id \
+         AND a.account = l.account WHERE {NEAR} ORDER BY l.billing_account_id, l.id LIMIT ?{lock}"
+    );
     let values = values(region, today, days).into_iter().chain([limit.into()]);
     read::all(tx, &text, values).await?.iter().map(candidate).collect()
 }

@@ -39,7 +39,7 @@ fn spawn_job(
 ) -> JoinHandle<()> {
     let (poll, wake): (Duration, Option<Arc<Notify>>) = match job {
         Job::BillRun => (poll, Some(Arc::clone(&ctx.wakes.billing))),
-        Job::Tidy => (TIDY_EVERY, None),
+        Job::Repayment | Job::Tidy => (TIDY_EVERY, None),
         _ => (poll, None),
     };
     let (ctx, schedule) = (Arc::clone(ctx), Arc::clone(schedule));

@@ -228,6 +228,11 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
             ("statement_timeout", "3s"),
             ("lock_timeout", "1s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // Our statements look up bounded sets of rows by key. The defaults are made for spinning disks and for a few
+            // large questions: they read whole tables in place of a thousand keys, and share one statement's work out.
+            ("random_page_cost", "1.1"),
+            ("max_parallel_workers_per_gather", "0"),
+            ("jit", "off"),
         ]);
     if let Some(password) = &section.password {
         let secret = password.resolve().map_err(|error| bad_url(&error.to_string()))?;

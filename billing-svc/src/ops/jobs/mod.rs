@@ -18,8 +18,8 @@ use tandem_service_kit::fresh::fresh_uuid;
 use tandem_service_kit::singleton;
 
 use super::{
-    check_recharges, end_grace, expire_changes, expire_lots, expire_pending, roll_months, send_alerts, stand,
-    warn_expiring, warn_packages,
+    check_recharges, end_grace, expire_changes, expire_lots, expire_pending, repay_due, roll_months,
+    send_alerts, stand, warn_expiring, warn_packages,
 };
 use crate::context::Context;
 use crate::domain::job::Job;
@@ -127,6 +127,7 @@ async fn step(ctx: &Context, job: Job, due: Timestamp) -> Result<usize, Fault> {
         }
         Job::Alerts => send_alerts::run(ctx, due).await,
         Job::Expiry => expire_lots::run(ctx, due).await,
+        Job::Repayment => repay_due::run(ctx).await,
         Job::Recharges => check_recharges::run(ctx, due).await,
         Job::PendingPurchases => {
             Ok(expire_pending::run(ctx, due).await? + expire_changes::run(ctx, due).await?)

@@ -49,11 +49,10 @@ pub async fn publish(stage: &Stage, calendar: &Calendar) -> Result<()> {
 
     stage.teller.step("A customer asks what a thousand texts would cost")?;
     let (before, after) = (quote(stage, calendar, 1).await?, quote(stage, calendar, 2).await?);
-    stage.teller.tell(&format!(
-        "{}: {before} micros; {}: {after} micros",
-        calendar.day(1),
-        calendar.day(2)
-    ))?;
+    for (day, micros) in [(1, before), (2, after)] {
+        let amount = LineAmount { micros, currency: Currency::Cny };
+        stage.teller.tell(&format!("{}: {amount}", calendar.day(day)))?;
+    }
     must(after == before + before / 10, || "the new list is not a tenth dearer".to_owned())
 }
 
