@@ -63,6 +63,8 @@ pub struct Range {
 
 #[derive(Clone, Copy)]
 struct Balance {
+    kind: AccountKind,
+    currency: Currency,
     minor: i64,
     entries: i64,
 }
@@ -83,7 +85,7 @@ pub async fn post(tx: &Tx, postings: &[Posting], now: Timestamp) -> Result<(), S
             touched.insert(key(posting, account), (account.clone(), posting.currency));
         }
     }
-    let (before, renamed) = open_all(tx, &touched).await?;
+    let (before, renamed) = read_all(tx, &touched).await?;
     let mut balances = before.clone();
     let mut entries = Rows::new(&[
         ("billing_account_id", Kind::Text),
@@ -139,102 +141,108 @@ fn key(posting: &Posting, account: &Account) -> Key {
     (posting.billing_account.as_str().to_owned(), account.name())
 }
 
-/// Makes the ledger accounts that are missing and reads all of them, and says which go by another name.
+/// Reads ledger accounts, those that are missing as empty ones, and says which go by another name.
 ///
 /// A ledger account has one currency for ever. After an account's currency was changed, those of the new one are named
 /// with it: `revenue:USD` beside `revenue`.
-async fn open_all(
+async fn read_all(
     tx: &Tx,
     touched: &BTreeMap<Key, (Account, Currency)>,
 ) -> Result<(BTreeMap<Key, Balance>, BTreeMap<Key, Key>), StoreError> {
-    let mut balances = open(tx, touched).await?;
-    let taken = touched.iter().filter(|(key, _)| !balances.contains_key(*key));
-    let renamed: BTreeMap<Key, Key> = taken
-        .map(|(key, (_, currency))| (key.clone(), (key.0.clone(), format!("{}:{currency}", key.1))))
-        .collect();
-    if !renamed.is_empty() {
-        let again: BTreeMap<Key, (Account, Currency)> =
-            renamed.iter().filter_map(|(old, new)| Some((new.clone(), touched.get(old)?.clone()))).collect();
-        balances.extend(open(tx, &again).await?);
+    let (mut balances, taken) = read_some(tx, touched).await?;
+    let mut renamed = BTreeMap::new();
+    let mut again = BTreeMap::new();
+    for key in taken {
+        let Some((account, currency)) = touched.get(&key) else { continue };
+        let name = (key.0.clone(), format!("{}:{currency}", key.1));
+        again.insert(name.clone(), (account.clone(), *currency));
+        renamed.insert(key, name);
     }
-    if balances.len() == touched.len() {
-        Ok((balances, renamed))
-    } else {
-        Err(StoreError::Corrupt { table: TABLE, column: "currency" })
+    if !again.is_empty() {
+        let (more, taken) = read_some(tx, &again).await?;
+        if !taken.is_empty() {
+            return Err(StoreError::Corrupt { table: TABLE, column: "currency" });
+        }
+        balances.extend(more);
     }
+    Ok((balances, renamed))
 }
 
-/// Makes the ledger accounts that are missing and reads them; those that hold another currency are left out.
-async fn open(
+/// Reads ledger accounts, those that are missing as empty ones; names that hold another currency come apart.
+async fn read_some(
     tx: &Tx,
     touched: &BTreeMap<Key, (Account, Currency)>,
-) -> Result<BTreeMap<Key, Balance>, StoreError> {
-    let mut rows = Rows::new(&[
-        ("billing_account_id", Kind::Text),
-        ("account", Kind::Text),
-        ("kind", Kind::Text),
-        ("currency", Kind::Text),
-    ]);
-    for ((billing_account, name), (account, currency)) in touched {
-        let kind = account.kind().name();
-        rows.push([
-            billing_account.as_str().into(),
-            name.as_str().into(),
-            kind.into(),
-            currency.code().into(),
-        ]);
+) -> Result<(BTreeMap<Key, Balance>, Vec<Key>), StoreError> {
+    let mut rows = Rows::new(&[("billing_account_id", Kind::Text), ("account", Kind::Text)]);
+    for (billing_account, name) in touched.keys() {
+        rows.push([billing_account.as_str().into(), name.as_str().into()]);
     }
     let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
     let text = format!(
-        "INSERT INTO ledger_account (billing_account_id, account, kind, currency, balance, entry_count) \
-         SELECT billing_account_id, account, kind, currency, 0, 0 FROM {} WHERE true \
-         ON CONFLICT (billing_account_id, account) DO NOTHING",
+        "SELECT l.billing_account_id, l.account, l.currency, l.balance, l.entry_count FROM {} JOIN ledger_account l \
+         ON l.billing_account_id = r.billing_account_id AND l.account = r.account",
         rel.sql
     );
-    tx.run(&text, rel.values.clone()).await?;
-    let text = format!(
-        "SELECT l.billing_account_id, l.account, l.balance, l.entry_count FROM {} JOIN ledger_account l \
-         ON l.billing_account_id = r.billing_account_id AND l.account = r.account AND l.currency = r.currency",
-        rel.sql
-    );
-    let mut balances = BTreeMap::new();
+    let empty = |(key, (account, currency)): (&Key, &(Account, Currency))| {
+        (key.clone(), Balance { kind: account.kind(), currency: *currency, minor: 0, entries: 0 })
+    };
+    let mut balances: BTreeMap<Key, Balance> = touched.iter().map(empty).collect();
+    let mut taken = Vec::new();
     for row in read::all(tx, &text, rel.values).await? {
         let row = Row(&row, TABLE);
-        let balance = Balance { minor: row.int("balance")?, entries: row.int("entry_count")? };
-        balances.insert((row.text("billing_account_id")?, row.text("account")?), balance);
+        let key = (row.text("billing_account_id")?, row.text("account")?);
+        let Some(balance) = balances.get_mut(&key) else { continue };
+        if row.parse::<Currency>("currency")? == balance.currency {
+            (balance.minor, balance.entries) = (row.int("balance")?, row.int("entry_count")?);
+        } else {
+            balances.remove(&key);
+            taken.push(key);
+        }
     }
-    Ok(balances)
+    Ok((balances, taken))
 }
 
+/// Saves balances: changed ones where nobody else has changed them, new ones where nobody else has made them.
 async fn save(
     tx: &Tx,
     before: &BTreeMap<Key, Balance>,
     after: &BTreeMap<Key, Balance>,
 ) -> Result<(), StoreError> {
-    let mut rows = Rows::new(&[
-        ("billing_account_id", Kind::Text),
-        ("account", Kind::Text),
-        ("old_count", Kind::Int),
-        ("balance", Kind::Int),
-        ("entry_count", Kind::Int),
-    ]);
+    let number = [("balance", Kind::Int), ("entry_count", Kind::Int)];
+    let key = [("billing_account_id", Kind::Text), ("account", Kind::Text)];
+    let mut changed = Rows::new(&[key[0], key[1], ("old_count", Kind::Int), number[0], number[1]]);
+    let mut made =
+        Rows::new(&[key[0], key[1], ("kind", Kind::Text), ("currency", Kind::Text), number[0], number[1]]);
     for ((key, old), new) in before.iter().zip(after.values()) {
-        rows.push([
-            key.0.as_str().into(),
-            key.1.as_str().into(),
-            old.entries.into(),
-            new.minor.into(),
-            new.entries.into(),
-        ]);
+        let (id, account) = (key.0.as_str().into(), key.1.as_str().into());
+        if old.entries == 0 {
+            let (kind, currency) = (new.kind.name().into(), new.currency.code().into());
+            made.push([id, account, kind, currency, new.minor.into(), new.entries.into()]);
+        } else {
+            changed.push([id, account, old.entries.into(), new.minor.into(), new.entries.into()]);
+        }
     }
-    let rel = rows.relation(tx.get_database_backend(), "r", 1)?;
-    let text = format!(
-        "UPDATE ledger_account SET balance = r.balance, entry_count = r.entry_count FROM {} \
-         WHERE ledger_account.billing_account_id = r.billing_account_id AND ledger_account.account = r.account \
-         AND ledger_account.entry_count = r.old_count",
-        rel.sql
-    );
-    let saved = tx.run(&text, rel.values).await?;
+    let mut saved = 0;
+    if !changed.is_empty() {
+        let rel = changed.relation(tx.get_database_backend(), "r", 1)?;
+        let text = format!(
+            "UPDATE ledger_account SET balance = r.balance, entry_count = r.entry_count FROM {} \
+             WHERE ledger_account.billing_account_id = r.billing_account_id AND ledger_account.account = r.account \
+             AND ledger_account.entry_count = r.old_count",
+            rel.sql
+        );
+        saved += tx.run(&text, rel.values).await?;
+    }
+    if !made.is_empty() {
+        let rel = made.relation(tx.get_database_backend(), "r", 1)?;
+        let text = format!(
+            "INSERT INTO ledger_account (billing_account_id, account, kind, currency, balance, entry_count) \
+             SELECT billing_account_id, account, kind, currency, balance, entry_count FROM {} WHERE true \
+             ON CONFLICT (billing_account_id, account) DO NOTHING",
+            rel.sql
+        );
+        saved += tx.run(&text, rel.values).await?;
+    }
     if usize::try_from(saved) == Ok(before.len()) { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
