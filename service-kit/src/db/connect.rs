@@ -220,6 +220,16 @@ fn sound(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<bool, sqlx::
     })
 }
 
+/// Lets a server's new connection send at once.
+fn hasten(port: u16) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = super::nodelay::send_at_once(port) {
+        tracing::debug!(error = %error, "statements may wait for acknowledgements");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = port;
+}
+
 async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
     let mut options = PgConnectOptions::from_str(&section.url)?
         .application_name("tandem")
@@ -239,6 +249,7 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
         options = options.password(secret.expose_secret());
     }
     let connections = section.max_connections.max(1);
+    let port = options.get_port();
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_millis(section.acquire_timeout_ms))
@@ -252,6 +263,12 @@ async fn postgres(section: &DatabaseSection) -> Result<Database, StoreError> {
                     return Ok(connection.ping().await.is_ok());
                 }
                 Ok(true)
+            })
+        })
+        .after_connect(move |_, _| {
+            Box::pin(async move {
+                hasten(port);
+                Ok(())
             })
         })
         // No release hook as on SQLite: the driver's own ping on release flushes a queued roll-back, and closes the

@@ -7,6 +7,8 @@ mod connect;
 mod error;
 mod migrate;
 mod migration;
+#[cfg(target_os = "linux")]
+mod nodelay;
 mod rows;
 mod tx;
 
