@@ -25,7 +25,7 @@ pub struct Args {
     #[command(subcommand)]
     act: Option<Act>,
     #[command(flatten)]
-    book: Option<Book>,
+    book: Book,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -39,14 +39,14 @@ enum Act {
 #[derive(Debug, clap::Args)]
 struct Book {
     /// The billing account: its id, bac_…, or its username
-    #[arg(long)]
-    account: String,
+    #[arg(long, required = true)]
+    account: Option<String>,
     /// How much, in the account's currency, with at most two decimals
-    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
-    amount: i64,
+    #[arg(long, value_name = "AMOUNT", value_parser = amount, required = true)]
+    amount: Option<i64>,
     /// The payment's reference at the bank
-    #[arg(long, value_name = "TEXT")]
-    reference: String,
+    #[arg(long, value_name = "TEXT", required = true)]
+    reference: Option<String>,
     /// Make a prepaid card of it; the amount is then a multiple of 100
     #[arg(long)]
     card: bool,
@@ -66,28 +66,29 @@ pub(super) fn amount(text: &str) -> Result<i64, String> {
 
 /// Books money, or runs the act.
 pub async fn run(global: &Global, args: Args) -> Result<()> {
-    match (args.act, args.book) {
-        (Some(Act::List(list)), _) => recharge_list::list(global, list).await,
-        (Some(Act::Online(online)), _) => recharge_list::online(global, online).await,
-        (None, Some(transfer)) => book(global, transfer).await,
-        (None, None) => {
-            let right = "write --account, --amount and --reference, or `online` or `list`";
-            Err(Failure::Usage(right.to_owned()))
-        }
+    match args.act {
+        Some(Act::List(list)) => recharge_list::list(global, list).await,
+        Some(Act::Online(online)) => recharge_list::online(global, online).await,
+        None => book(global, args.book).await,
     }
 }
 
 /// Announces the recharge and books it.
 async fn book(global: &Global, args: Book) -> Result<()> {
+    // They are optional only because the other acts go without them.
+    let (Some(account), Some(minor), Some(reference)) = (args.account, args.amount, args.reference) else {
+        let right = "write --account, --amount and --reference, or `online` or `list`";
+        return Err(Failure::Usage(right.to_owned()));
+    };
     let clients = global.clients()?;
-    let account = clients.billing_account(&args.account).await?;
+    let account = clients.billing_account(&account).await?;
     let currency: Currency =
         account.currency_code.parse().attempt(|| "reading the account's currency".to_owned())?;
     let request_id = args.once.id();
     let create = CreateRechargeRequest {
         request_id: format!("{request_id}-create"),
         billing_account_id: account.id.clone(),
-        amount: Some(Money { minor: args.amount, currency }.to_message()),
+        amount: Some(Money { minor, currency }.to_message()),
         channel: RechargeChannel::BankTransfer.into(),
         buys_card: args.card,
     };
@@ -98,7 +99,7 @@ async fn book(global: &Global, args: Book) -> Result<()> {
         request_id: format!("{request_id}-confirm"),
         billing_account_id: account.id,
         recharge_id: present(created.recharge, "recharge")?.id,
-        external_ref: args.reference,
+        external_ref: reference,
     };
     let booked = wallet.confirm_recharge(confirm).await.map_err(of_act)?.into_inner();
     let recharge = present(booked.recharge, "recharge")?;
@@ -116,6 +117,20 @@ async fn book(global: &Global, args: Book) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transfer_and_the_other_acts_are_told_apart() {
+        use clap::Parser as _;
+        let read = |line: &str| match crate::cli::Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+        {
+            Ok(crate::cli::Command::Recharge(args)) => Some((args.act.is_some(), args.book.amount)),
+            _ => None,
+        };
+        let transfer = "tandem recharge --account ada --amount 20.00 --reference bank-1";
+        assert_eq!(read(transfer), Some((false, Some(2_000))));
+        assert_eq!(read("tandem recharge list --account ada"), Some((true, None)));
+        assert_eq!(read("tandem recharge --account ada --amount 20.00"), None);
+    }
 
     #[test]
     fn amounts_are_read_exactly_or_refused() {
