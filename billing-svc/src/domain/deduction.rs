@@ -67,15 +67,17 @@ pub fn inflow(
 
 /// A lot that came in pays debt.
 pub fn repayment(kind: LotKind, lot: &str, repaid: i64) -> Result<Transfer, Unbalanced> {
-    let legs = [(Account::Lot(kind, lot.to_owned()), -repaid), (Account::Overdraft, repaid)];
-    Transfer::new(Cause::new(CauseKind::Repayment, lot), legs)
+    repaid_by(kind, lot, repaid, lot.to_owned())
 }
 
 /// A lot that has been there for longer pays debt, perhaps not for the first time.
 pub fn late_repayment(kind: LotKind, lot: &str, repaid: i64, now: Timestamp) -> Result<Transfer, Unbalanced> {
+    repaid_by(kind, lot, repaid, format!("{lot}:{}", now.as_microsecond()))
+}
+
+fn repaid_by(kind: LotKind, lot: &str, repaid: i64, cause_id: String) -> Result<Transfer, Unbalanced> {
     let legs = [(Account::Lot(kind, lot.to_owned()), -repaid), (Account::Overdraft, repaid)];
-    let id = format!("{lot}:{}", now.as_microsecond());
-    Transfer::new(Cause::new(CauseKind::Repayment, id), legs)
+    Transfer::new(Cause::new(CauseKind::Repayment, cause_id), legs)
 }
 
 /// Lots buy a prepaid card.

@@ -44,8 +44,8 @@ const CHARGED: &str = "kind <> 'rounding'";
 const USED_PRICE: &str = "price_zone = 'CN' AND currency = 'CNY' AND item IN ('TRIGGER', 'SMS')";
 
 const PLACES: [Place; 44] = [
-    place("ledger_entry", ENTRY, "amount <> -1", "amount = amount + #"),
-    place("ledger_entry", ENTRY, "amount <> 1", "amount = amount * 2"),
+    place("ledger_entry", ENTRY, "amount > 0", "amount = amount + #"),
+    place("ledger_entry", ENTRY, ALL, "amount = amount * 2"),
     place("ledger_entry", ENTRY, ALL, "amount = -amount"),
     place("ledger_entry", ENTRY, ALL, "balance_after = balance_after + #"),
     place("ledger_entry", ENTRY, ALL, "number = number + 100"),

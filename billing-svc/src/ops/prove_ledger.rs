@@ -120,7 +120,7 @@ async fn unsound_lots(
     );
     collect(db, &text, values(), "entries without the account", differences).await?;
     let text = format!(
-        "SELECT e.billing_account_id, e.account AS name, CAST(COALESCE(CASE WHEN l.is_open THEN 1 ELSE 0 END, -1) AS BIGINT) \
+        "SELECT e.billing_account_id, e.account AS name, CAST(CASE WHEN l.id IS NULL THEN -1 WHEN l.is_open THEN 1 ELSE 0 END AS BIGINT) \
          AS stored, CAST(CASE WHEN e.balance > 0 THEN 1 ELSE 0 END AS BIGINT) AS recomputed \
          FROM ledger_account e LEFT JOIN lot l ON l.billing_account_id = e.billing_account_id AND l.account = e.account \
          WHERE {scope} AND e.kind IN ('general_voucher', 'discount_voucher', 'prepaid_card', 'cash') \
