@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tandem_proto::billing::v1::export_bills_request::What;
 use tandem_proto::billing::v1::{
-    BillLineKind, ExportBillsRequest, ExportDailyLines, GetSpendRequest, MonthlyBill, MonthlyBillState,
-    ProveBillRequest, SpendGroup,
+    BillLineKind, ExportBillsRequest, ExportDailyLines, GetSpendRequest, MonthlyBillState, ProveBillRequest,
+    SpendGroup,
 };
 
 use super::prices;
@@ -13,7 +13,6 @@ use super::tenant::{Tenant, must, tell_mails};
 use crate::commands::{bill, bill_monthly, spend};
 use crate::demo::stage::{Calendar, Stage};
 use crate::failure::{Attempt as _, Result};
-use crate::output::Cell;
 
 /// Months shown of an account.
 const MONTHS_SHOWN: usize = 12;
@@ -53,14 +52,12 @@ pub async fn adjusted(stage: &Stage, tenant: &Tenant, calendar: &Calendar) -> Re
 }
 
 /// Waits for an account's bill of the month and shows it.
-pub async fn month(stage: &Stage, tenant: &Tenant, month: &str) -> Result<MonthlyBill> {
+pub async fn month(stage: &Stage, tenant: &Tenant, month: &str) -> Result<()> {
     let found = stage.until("the month's bill", async || {
         let months = bill_monthly::list(&stage.portal, &tenant.account, MONTHS_SHOWN).await?;
         Ok(months.rows.into_iter().find(|bill| bill.month == month && bill.state() != MonthlyBillState::Open))
     });
-    let found = found.await?;
-    stage.teller.table(&bill_monthly::bills_table(std::slice::from_ref(&found)))?;
-    Ok(found)
+    stage.teller.table(&bill_monthly::bills_table(&[found.await?]))
 }
 
 /// Exports an account's lines of the first days as a file for spreadsheets.
@@ -83,7 +80,7 @@ pub async fn export(stage: &Stage, tenant: &Tenant, calendar: &Calendar, folder:
     let path = folder.join("lines.csv");
     std::fs::write(&path, &file).attempt(|| format!("writing {}", path.display()))?;
     let text = String::from_utf8_lossy(&file);
-    let rows = Cell::Number(i64::try_from(text.lines().count()).unwrap_or(i64::MAX)).to_text();
-    stage.teller.tell(&format!("{}: {rows} lines, of which the first is", path.display()))?;
+    let lines = text.lines().count();
+    stage.teller.tell(&format!("{}: {lines} lines, of which the first is", path.display()))?;
     stage.teller.tell(text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default())
 }

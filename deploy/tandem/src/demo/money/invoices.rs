@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tandem_proto::billing::v1::get_bill_document_request::Bill;
+use tandem_proto::billing::v1::invoiceable::Source;
 use tandem_proto::billing::v1::{
     BuyPrepaidCardRequest, CreateDeliveryAddressRequest, CreateInvoiceProfileRequest,
     DecideVerificationRequest, DeliveryAddress, GetBillDocumentRequest, GetInvoiceDocumentRequest,
@@ -81,7 +82,6 @@ pub async fn invoice(stage: &Stage, tenant: &Tenant, month: &str, folder: &Path)
     let open = GetInvoiceableRequest { billing_account_id: account(), page_size: 100, ..Default::default() };
     let open = portal.get_invoiceable(open).await?.into_inner();
     stage.teller.table(&invoice::open_table(&open.items))?;
-    use tandem_proto::billing::v1::invoiceable::Source;
     let card_ids = open.items.iter().filter_map(|item| match &item.source {
         Some(Source::CardId(card)) => Some(card.clone()),
         _ => None,
